@@ -1,0 +1,7 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Two-dimensional spectral convolution: one function, several backends."""
+
+from .op import BACKEND_VARIABLE, available_backends, choose_backend, largest_modes, spectral_conv2d
+
+__all__ = ["BACKEND_VARIABLE", "available_backends", "choose_backend", "largest_modes", "spectral_conv2d"]

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+r"""The five linear operators of a truncated spectral convolution, closed under differentiation.
+
+With the analysis :math:`A` (grid to kept modes) and the synthesis :math:`A^\top` (kept modes to grid, the
+exact adjoint), the convolution is :math:`A'^\top R D A x`, where :math:`D` holds the constant of each
+column and :math:`R` multiplies each mode by its weight. Every backward is one of the same operators, so
+derivatives of any order exist and only the kept coefficients are saved.
+
+They are ``torch.library`` operators on real tensors (complex numbers as a last axis of two), opaque to
+``torch.compile``. Half-precision inputs under autocast are computed in float32.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import partial_dft, pruned_fft
+
+
+class _Transform(NamedTuple):
+    analysis: Callable[[Tensor, int, int], Tensor]
+    synthesis: Callable[[Tensor, int, int, int, int], Tensor]
+
+
+_TRANSFORMS = {
+    "pruned_fft": _Transform(pruned_fft.analysis, pruned_fft.synthesis),
+    "partial_dft": _Transform(partial_dft.analysis, partial_dft.synthesis),
+}
+
+
+def truncated_spectral_conv2d(
+    x: Tensor, weight: Tensor, modes: tuple[int, int], out_size: tuple[int, int], transform: str
+) -> Tensor:
+    """Compute :func:`physicsnemo_fs.kernels.spectral_conv2d` on the kept modes only.
+
+    The arguments are valid and share one dtype (float32 or float64): the public function sees to it.
+    """
+    m1, m2 = modes
+    coefficients = spectral_analysis(x, m1, m2, transform)
+    coefficients = coefficients * _column_constants(x, m1, m2)
+    return spectral_synthesis(mode_mix(coefficients, weight), *out_size, m1, m2, transform)
+
+
+def _column_constants(x: Tensor, m1: int, m2: int) -> Tensor:
+    """Give c_k / (H W) of each mode, c_k = 1 for the first and the Nyquist column, else 2."""
+    height, width = x.shape[-2:]
+    constants = torch.full((m2,), 2 / (height * width), dtype=x.dtype, device=x.device)
+    constants[:1] *= 0.5
+    if 2 * (m2 - 1) == width:
+        constants[-1:] *= 0.5
+    return constants.repeat(2 * m1).view(-1, 1, 1, 1)
+
+
+@torch.library.custom_op("physicsnemo_fs::spectral_analysis", mutates_args=())
+def spectral_analysis(x: Tensor, m1: int, m2: int, transform: str) -> Tensor:
+    """Grid values [batch, channel, H, W] to kept modes [2*m1*m2, batch, channel, 2]."""
+    return _TRANSFORMS[transform].analysis(x, m1, m2)
+
+
+@torch.library.custom_op("physicsnemo_fs::spectral_synthesis", mutates_args=())
+def spectral_synthesis(coefficients: Tensor, height: int, width: int, m1: int, m2: int, transform: str) -> Tensor:
+    """Kept modes [2*m1*m2, batch, channel, 2] to grid values [batch, channel, H, W]."""
+    return _TRANSFORMS[transform].synthesis(coefficients, height, width, m1, m2)
+
+
+@torch.library.custom_op("physicsnemo_fs::mode_mix", mutates_args=())
+def mode_mix(coefficients: Tensor, weight: Tensor) -> Tensor:
+    """Each mode's [batch, in] times its [in, out]."""
+    return torch.view_as_real(torch.bmm(_complex(coefficients), _complex(weight)))
+
+
+@torch.library.custom_op("physicsnemo_fs::mode_mix_adjoint", mutates_args=())
+def mode_mix_adjoint(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Each mode's [batch, out] times the conjugate transpose of its [in, out]."""
+    # conj(g) W^T, then conj: conjugates the small factor; W^H would copy the weights
+    product = torch.bmm(_complex(gradient).conj_physical(), _complex(weight).mT)
+    return torch.view_as_real(product.conj_physical())
+
+
+@torch.library.custom_op("physicsnemo_fs::mode_mix_weight", mutates_args=())
+def mode_mix_weight(coefficients: Tensor, gradient: Tensor) -> Tensor:
+    """Conjugate transpose of each mode's [batch, in] times its [batch, out]."""
+    conjugate = _complex(coefficients).conj_physical()
+    return torch.view_as_real(torch.bmm(conjugate.mT, _complex(gradient)))
+
+
+def _complex(pairs: Tensor) -> Tensor:
+    return torch.view_as_complex(pairs.contiguous())
+
+
+@spectral_analysis.register_fake
+def _(x, m1, m2, transform):
+    return x.new_empty(2 * m1 * m2, x.shape[0], x.shape[1], 2)
+
+
+@spectral_synthesis.register_fake
+def _(coefficients, height, width, m1, m2, transform):
+    return coefficients.new_empty(coefficients.shape[1], coefficients.shape[2], height, width)
+
+
+@mode_mix.register_fake
+def _(coefficients, weight):
+    return weight.new_empty(weight.shape[0], coefficients.shape[1], weight.shape[2], 2)
+
+
+@mode_mix_adjoint.register_fake
+def _(gradient, weight):
+    return weight.new_empty(weight.shape[0], gradient.shape[1], weight.shape[1], 2)
+
+
+@mode_mix_weight.register_fake
+def _(coefficients, gradient):
+    return gradient.new_empty(gradient.shape[0], coefficients.shape[2], gradient.shape[2], 2)
+
+
+def _save_analysis(ctx, inputs, output):
+    x, *ctx.modes = inputs
+    ctx.size = x.shape[-2:]
+
+
+def _save_synthesis(ctx, inputs, output):
+    ctx.modes = inputs[3:]
+
+
+def _save_factors(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _analysis_backward(ctx, gradient):
+    return spectral_synthesis(gradient, *ctx.size, *ctx.modes), None, None, None
+
+
+def _synthesis_backward(ctx, gradient):
+    return spectral_analysis(gradient, *ctx.modes), None, None, None, None, None
+
+
+def _bilinear_backward(first, second):
+    """Make the backward of a bilinear operator from the derivatives by its first and second factor."""
+
+    def backward(ctx, gradient):
+        a, b = ctx.saved_tensors
+        by_a, by_b = ctx.needs_input_grad
+        return first(a, b, gradient) if by_a else None, second(a, b, gradient) if by_b else None
+
+    return backward
+
+
+spectral_analysis.register_autograd(_analysis_backward, setup_context=_save_analysis)
+spectral_synthesis.register_autograd(_synthesis_backward, setup_context=_save_synthesis)
+mode_mix.register_autograd(
+    _bilinear_backward(
+        lambda y, weight, gradient: mode_mix_adjoint(gradient, weight),
+        lambda y, weight, gradient: mode_mix_weight(y, gradient),
+    ),
+    setup_context=_save_factors,
+)
+mode_mix_adjoint.register_autograd(
+    _bilinear_backward(
+        lambda z, weight, gradient: mode_mix(gradient, weight),
+        lambda z, weight, gradient: mode_mix_weight(gradient, z),
+    ),
+    setup_context=_save_factors,
+)
+mode_mix_weight.register_autograd(
+    _bilinear_backward(
+        lambda y, z, gradient: mode_mix_adjoint(z, gradient),
+        lambda y, z, gradient: mode_mix(y, gradient),
+    ),
+    setup_context=_save_factors,
+)
+
+for _operator in (spectral_analysis, spectral_synthesis, mode_mix, mode_mix_adjoint, mode_mix_weight):
+    for _device in ("cpu", "cuda"):
+        _operator.register_autocast(_device, torch.float32)

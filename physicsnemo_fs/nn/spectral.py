@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Spectral convolution layer whose checkpoints interchange with PhysicsNeMo's."""
+
+import warnings
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.kernels import largest_modes, spectral_conv2d
+
+_NATIVE_NAMES = ("weights1", "weights2")
+
+
+class SpectralConv2d(torch.nn.Module):
+    """Learn one matrix for each of the lowest modes of :func:`physicsnemo_fs.kernels.spectral_conv2d`.
+
+    The layer acts on functions: the same weights serve every grid, and ``forward`` can evaluate its result
+    on another one. On a grid that is too small for its modes the layer uses those that the grid supports, and
+    warns once for each such grid (except inside ``torch.compile``, which cannot warn).
+
+    The parameter ``weight`` lies mode-major in memory. The state dict speaks the native layout of
+    ``physicsnemo.nn.module.spectral_layers.SpectralConv2d`` instead, ``weights1`` and ``weights2`` of shape
+    ``[in_channels, out_channels, modes1, modes2, 2]``, both when it is saved and when it is loaded;
+    the attributes of these names are views. Only ``weight`` is a parameter: pass
+    ``dict(module.named_parameters())``, not the state dict, to ``torch.func.functional_call``.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        modes1: Half of the number of kept rows: 0..modes1-1 and -modes1..-1.
+        modes2: Kept columns of the real-FFT half, the constant one included.
+
+    Raises:
+        InputError: A count is not positive, or the input does not have ``in_channels`` channels.
+
+    Example:
+        >>> layer = SpectralConv2d(in_channels=2, out_channels=3, modes1=4, modes2=5)
+        >>> layer(torch.zeros(1, 2, 16, 20)).shape
+        torch.Size([1, 3, 16, 20])
+        >>> layer(torch.zeros(1, 2, 16, 20), out_size=(24, 30)).shape
+        torch.Size([1, 3, 24, 30])
+        >>> {name: tuple(value.shape) for name, value in layer.state_dict().items()}
+        {'weights1': (2, 3, 4, 5, 2), 'weights2': (2, 3, 4, 5, 2)}
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, modes1: int, modes2: int):
+        super().__init__()
+        if min(in_channels, out_channels, modes1, modes2) < 1:
+            raise InputError(
+                "in_channels, out_channels, modes1 and modes2 must be positive: "
+                f"got {in_channels}, {out_channels}, {modes1}, {modes2}; raise the one below 1"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.modes1 = modes1
+        self.modes2 = modes2
+        self._clipped_grids: set[tuple[int, int]] = set()
+        self.weight = torch.nn.Parameter(torch.empty(2 * modes1 * modes2, in_channels, out_channels, 2))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw both parts uniformly from [0, 1 / (in_channels * out_channels)), as PhysicsNeMo does."""
+        torch.nn.init.uniform_(self.weight, 0.0, 1.0 / (self.in_channels * self.out_channels))
+
+    @property
+    def weights1(self) -> Float[Tensor, "in_channels out_channels modes1 modes2 2"]:
+        """Rows 0..modes1-1 in the native layout, a view of the parameter."""
+        return self._native_views()[0]
+
+    @property
+    def weights2(self) -> Float[Tensor, "in_channels out_channels modes1 modes2 2"]:
+        """Rows -modes1..-1 in the native layout, a view of the parameter."""
+        return self._native_views()[1]
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch in_channels height width"],
+        out_size: tuple[int, int] | None = None,
+    ) -> Float[Tensor, "batch out_channels out_height out_width"]:
+        """Give the result's values on the input's grid, or on ``out_size = (height, width)``."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise InputError(
+                f"the input must be [batch, {self.in_channels}, height, width]: got {tuple(x.shape)}; "
+                "check the layer's in_channels"
+            )
+        size = (x.shape[2], x.shape[3])
+        limits = largest_modes(size, out_size)
+        modes = (min(self.modes1, limits[0]), min(self.modes2, limits[1]))
+        if modes == (self.modes1, self.modes2):
+            return spectral_conv2d(x, self.weight, modes, out_size)
+        if not torch.compiler.is_compiling():
+            self._warn_of_clipping(modes, size, out_size or size)
+        return spectral_conv2d(x, self._lowest_modes(*modes), modes, out_size)
+
+    def extra_repr(self) -> str:
+        """Give the arguments for ``repr``."""
+        return f"{self.in_channels}, {self.out_channels}, modes1={self.modes1}, modes2={self.modes2}"
+
+    def _lowest_modes(self, modes1: int, modes2: int) -> Tensor:
+        """Give the block of the weight that belongs to fewer modes, in the same order."""
+        block = self.weight.view(2 * self.modes1, self.modes2, self.in_channels, self.out_channels, 2)
+        rows = torch.cat([block[:modes1], block[2 * self.modes1 - modes1 :]])
+        return rows[:, :modes2].reshape(-1, self.in_channels, self.out_channels, 2)
+
+    def _warn_of_clipping(self, modes: tuple[int, int], size: tuple[int, int], out_size: tuple[int, int]) -> None:
+        grid = (min(size[0], out_size[0]), min(size[1], out_size[1]))
+        if grid not in self._clipped_grids:
+            self._clipped_grids.add(grid)
+            warnings.warn(
+                f"the spectral convolution uses modes {modes} of its {(self.modes1, self.modes2)}: "
+                f"a grid of {grid} supports no more",
+                stacklevel=3,
+            )
+
+    def _native_views(self) -> tuple[Tensor, Tensor]:
+        shape = (2, self.modes1, self.modes2, self.in_channels, self.out_channels, 2)
+        nonnegative, negative = self.weight.view(shape).permute(0, 3, 4, 1, 2, 5)
+        return nonnegative, negative
+
+    def _apply(self, fn, recurse=True):
+        # module.to(memory_format=channels_last) would reorder any 4-D parameter
+        super()._apply(fn, recurse)
+        with torch.no_grad():
+            self.weight.data = self.weight.data.contiguous()
+            if self.weight.grad is not None:
+                self.weight.grad.data = self.weight.grad.data.contiguous()
+        return self
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        for name, value in zip(_NATIVE_NAMES, self._native_views(), strict=True):
+            native = value.contiguous()
+            destination[prefix + name] = native if keep_vars else native.detach()
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        native_keys = [prefix + name for name in _NATIVE_NAMES]
+        own = {key: value for key, value in state_dict.items() if key not in native_keys}
+        if prefix + "weight" in own and strict:
+            unexpected_keys.append(prefix + "weight")
+        own[prefix + "weight"] = self.weight
+        missing = [key for key in native_keys if key not in state_dict]
+        shape = self._native_views()[0].shape
+        misfits = [key for key in native_keys if key in state_dict and state_dict[key].shape != shape]
+        error_msgs.extend(
+            f"size mismatch for {key}: got {tuple(state_dict[key].shape)} from the checkpoint, "
+            f"the layer has {tuple(shape)}"
+            for key in misfits
+        )
+        if not missing and not misfits:
+            own[prefix + "weight"] = _mode_major(*(state_dict[key] for key in native_keys))
+        super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+        if strict:
+            missing_keys.extend(missing)
+
+
+def _mode_major(nonnegative: Tensor, negative: Tensor) -> Tensor:
+    """Give the native pair ``[in, out, m1, m2, 2]`` as one contiguous ``[2*m1*m2, in, out, 2]``."""
+    rows = torch.cat([nonnegative.detach(), negative.detach()], dim=2)
+    return rows.permute(2, 3, 0, 1, 4).flatten(0, 1).contiguous()
