@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What training data says about the two stages: the mean's gain, the residual's scale and spectrum."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from physicsnemo_fs.diffusion.residual import shell_products, shrinkage_gain
+from physicsnemo_fs.diffusion.spectra import measure_power
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics of truth and mean over samples.
+
+    Args:
+        count: Number of samples.
+        residual_std: Root mean square of ``truth - mean`` per channel.
+        residual_power: Mean power of one mode of ``truth - mean`` by shell, ``[channel, shell]``.
+        field_power: Mean power of one mode of the truth by shell, ``[channel, shell]``.
+        gain: Least-squares gain on the mean by shell, ``[channel, gain shell]``.
+    """
+
+    count: int
+    residual_std: Float[Tensor, " channel"]
+    residual_power: Float[Tensor, "channel shell"]
+    field_power: Float[Tensor, "channel shell"]
+    gain: Float[Tensor, "channel gain_shell"]
+
+
+def calibrate(
+    pairs: Iterable[tuple[Tensor, Tensor]], gain_shells: int, extent: tuple[float, float] = (1.0, 1.0)
+) -> Calibration:
+    """Measure scale, spectra and gain from batches of (truth, mean), each ``[batch, channel, height, width]``.
+
+    Args:
+        pairs: The batches; streamed.
+        gain_shells: Number of integer wavenumbers the gain is given at; the last collects all higher ones.
+        extent: Physical lengths of the domain.
+
+    Raises:
+        ValueError: If there is no batch.
+
+    Example:
+        >>> import torch
+        >>> truth = torch.randn(16, 1, 32, 32)
+        >>> found = calibrate([(truth, torch.zeros_like(truth))], gain_shells=17)
+        >>> found.count, abs(float(found.residual_std) - 1) < 0.05
+        (16, True)
+    """
+    count = 0
+    sums: tuple[Tensor, ...] | None = None
+    for truth, mean in pairs:
+        residual = truth - mean
+        new = (
+            residual.double().square().mean(dim=(2, 3)).sum(0).cpu(),
+            measure_power(residual, extent) * len(truth),
+            measure_power(truth, extent) * len(truth),
+            shell_products(truth, mean, gain_shells).cpu(),
+            shell_products(mean, mean, gain_shells).cpu(),
+        )
+        sums = new if sums is None else tuple(a + b for a, b in zip(sums, new, strict=True))
+        count += len(truth)
+    if sums is None:
+        raise ValueError("calibration needs at least one batch: got none")
+    square, residual_power, field_power, truth_mean, mean_mean = sums
+    return Calibration(
+        count,
+        (square / count).sqrt(),
+        residual_power / count,
+        field_power / count,
+        shrinkage_gain(truth_mean, mean_mean),
+    )

@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Draw residuals from a trained denoiser: the reverse diffusion with the noise the network was trained with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from physicsnemo_fs.diffusion.noise import RandomField
+from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
+from physicsnemo_fs.diffusion.solvers import ChurnSolver, Solver, integrate, make_solver
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Stochasticity of the sampler, Karras et al. (2206.00364), algorithm 2; ``amount`` 0 is the deterministic flow.
+
+    Args:
+        amount: S_churn.
+        smallest: S_min.
+        largest: S_max.
+        scale: S_noise.
+    """
+
+    amount: float = 0.0
+    smallest: float = 0.0
+    largest: float = float("inf")
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class ResidualSampler:
+    """Samples of the residual given its conditions.
+
+    Args:
+        denoiser: The trained network; it carries the description of its noise.
+        scheduler: Noise levels and noise.
+        solver: ``"euler"``, ``"heun"`` or ``"dpm2"``.
+        num_steps: Steps; Heun and DPM2 evaluate the network ``2 * num_steps - 1`` times.
+        churn: Stochasticity.
+
+    Example:
+        >>> from physicsnemo_fs.diffusion.spectra import Matern
+        >>> from physicsnemo_fs.models.fsuno import FSUNO
+        >>> backbone = FSUNO(3, 1, channel_mult=(1, 2), level_grid=(32, 16), n_modes=(0, 2))
+        >>> noise = RandomField(Matern(0.5, 0.1)).to_dict()
+        >>> denoiser = FSEDMPrecondSR(backbone, sigma_min=0.01, sigma_max=20.0, noise=noise)
+        >>> sampler = ResidualSampler.for_denoiser(denoiser, num_steps=2)
+        >>> sampler.sample(torch.randn(2, 2, 32, 48), keys=[1, 2]).shape
+        torch.Size([2, 1, 32, 48])
+    """
+
+    denoiser: FSEDMPrecondSR
+    scheduler: FunctionSpaceScheduler
+    solver: str = "heun"
+    num_steps: int = 12
+    churn: Churn = Churn()
+
+    @classmethod
+    def for_denoiser(
+        cls,
+        denoiser: FSEDMPrecondSR,
+        *,
+        solver: str = "heun",
+        num_steps: int = 12,
+        schedule: str = "edm",
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        rho: float = 7.0,
+        churn: Churn | None = None,
+    ) -> "ResidualSampler":
+        """Make the sampler that fits a checkpoint: its noise, and its noise levels where none are given.
+
+        Raises:
+            InputError: If the checkpoint does not describe its noise.
+        """
+        if denoiser.noise is None:
+            raise InputError(
+                "the diffusion checkpoint does not say which noise it was trained with; construct FSEDMPrecondSR "
+                "with noise=RandomField(...).to_dict()"
+            )
+        scheduler = FunctionSpaceScheduler(
+            RandomField.from_dict(denoiser.noise),
+            sigma_min=denoiser.sigma_min if sigma_min is None else sigma_min,
+            sigma_max=denoiser.sigma_max if sigma_max is None else sigma_max,
+            rho=rho,
+            sigma_data=denoiser.sigma_data,
+            schedule=schedule,
+        )
+        return cls(denoiser, scheduler, solver, num_steps, churn or Churn())
+
+    @torch.no_grad()
+    def sample(
+        self, condition: Float[Tensor, "batch condition height width"], keys: Sequence[int]
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Draw one residual for each condition.
+
+        Args:
+            condition: Conditions on the output grid.
+            keys: One key per sample; the sample is a function of its key and its condition alone.
+
+        Raises:
+            InputError: If there is not one key per condition.
+        """
+        shape = (self.denoiser.img_out_channels, condition.shape[-2], condition.shape[-1])
+        levels = self.scheduler.timesteps(self.num_steps, device=condition.device, dtype=condition.dtype)
+        start = levels[:1].expand(condition.shape[0])
+        latents = self.scheduler.init_latents(shape, start, device=condition.device, dtype=condition.dtype, keys=keys)
+        rhs = self.scheduler.get_denoiser(x0_predictor=lambda x, t: self.denoiser(x, t, condition).to(x.dtype))
+        solver: Solver = make_solver(self.solver, rhs)
+        if self.churn.amount > 0:
+            solver = ChurnSolver(
+                solver,
+                self.scheduler.field,
+                keys,
+                levels,
+                S_churn=self.churn.amount,
+                S_min=self.churn.smallest,
+                S_max=self.churn.largest,
+                S_noise=self.churn.scale,
+            )
+        return integrate(solver, latents, levels)
