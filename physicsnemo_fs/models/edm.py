@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""FSEDMPrecondSR: EDM preconditioning round an operator backbone."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from physicsnemo.core.module import Module
+from torch import Tensor
+
+from physicsnemo_fs.models.base import FSModule, check_fields, parameter_dtype, refuse_set
+
+
+class FSEDMPrecondSR(FSModule):
+    r"""Denoiser of a function-space diffusion: the counterpart of NVIDIA's EDMPrecondSR.
+
+    .. math::
+        D(x, y, \sigma) = c_\text{skip}\, x
+            + c_\text{out}\, F\bigl(c_\text{in}\, x,\; y,\; \tfrac14 \ln\sigma\bigr)
+
+    with :math:`c_\text{skip} = \sigma_d^2/(\sigma^2+\sigma_d^2)`,
+    :math:`c_\text{out} = \sigma\sigma_d/\sqrt{\sigma^2+\sigma_d^2}`,
+    :math:`c_\text{in} = 1/\sqrt{\sigma^2+\sigma_d^2}`.
+    The coefficients are scalars per channel: whitening the input by the noise covariance would leave the function
+    space, and for coloured noise :math:`x = x_0 + \sigma\xi,\ \xi\sim N(0, C)` the probability-flow ODE is unchanged.
+
+    Two calls, told apart by the second argument: NVIDIA's ``net(x, img_lr, sigma)`` when it is four-dimensional or
+    ``None``, PhysicsNeMo's DiffusionModel ``net(x, t, condition)`` otherwise.
+
+    Args:
+        backbone: Network ``(x [batch, img_out + img_in, H, W], labels [batch]) -> [batch, img_out, H, W]`` with
+            attributes ``in_channels`` and ``out_channels``.
+        sigma_data: Standard deviation of the data (the residual), one number or one per output channel.
+        sigma_min: Smallest noise level the network was trained for.
+        sigma_max: Largest noise level the network was trained for.
+        noise: Description of the random field :math:`\xi` the network was trained with, as JSON types. It travels with
+            the checkpoint so that sampling uses the same noise.
+
+    Raises:
+        ValueError: If channels, shapes or noise levels do not fit.
+
+    Example:
+        >>> from physicsnemo_fs.models.fsuno import FSUNO
+        >>> net = FSEDMPrecondSR(FSUNO(3, 1, channel_mult=(1, 2), level_grid=(32, 16), n_modes=(0, 2)))
+        >>> x, y = torch.randn(2, 1, 32, 32), torch.randn(2, 2, 32, 32)
+        >>> torch.equal(net(x, y, torch.tensor(1.0)), net(x, torch.ones(2), y))
+        True
+
+    References:
+        Karras et al., EDM (2206.00364), eq. 7 and table 1; Lim et al., DDO (2302.07400) for function space.
+    """
+
+    def __init__(
+        self,
+        backbone: Module,
+        sigma_data: float | Sequence[float] = 0.5,
+        sigma_min: float = 0.0,
+        sigma_max: float = float("inf"),
+        noise: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.img_out_channels: int = backbone.out_channels
+        self.img_in_channels: int = backbone.in_channels - backbone.out_channels
+        if self.img_in_channels < 0:
+            raise ValueError(
+                f"the backbone must take at least its {self.img_out_channels} output channels: "
+                f"got in_channels={backbone.in_channels}"
+            )
+        self.sigma_data = [float(s) for s in sigma_data] if isinstance(sigma_data, Sequence) else float(sigma_data)
+        scales = torch.as_tensor(self.sigma_data, dtype=torch.float64).reshape(-1)
+        if len(scales) not in (1, self.img_out_channels) or not (scales > 0).all():
+            raise ValueError(
+                f"sigma_data needs one positive number, or one for each of the {self.img_out_channels} output "
+                f"channels: got {sigma_data}"
+            )
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+        self.noise = noise
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch out_channel height width"],
+        img_lr_or_t: Tensor | None = None,
+        sigma_or_condition: Tensor | None = None,
+        class_labels: Tensor | None = None,
+        force_fp32: bool = False,
+        embedding_selector: Callable | None = None,
+        global_index: Tensor | None = None,
+        lead_time_label: Tensor | None = None,
+        augment_labels: Tensor | None = None,
+        *,
+        img_lr: Tensor | None = None,
+        sigma: Tensor | None = None,
+        t: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Float[Tensor, "batch out_channel height width"]:
+        """Give the denoised field for either call convention; the result has the parameters' dtype."""
+        refuse_set(
+            class_labels=class_labels,
+            embedding_selector=embedding_selector,
+            global_index=global_index,
+            lead_time_label=lead_time_label,
+            augment_labels=augment_labels,
+        )
+        if img_lr_or_t is None or img_lr_or_t.ndim == 4:
+            conditions = [c for c in (img_lr_or_t, img_lr, condition) if c is not None]
+            levels = [s for s in (sigma_or_condition, sigma, t) if s is not None]
+        else:
+            conditions = [c for c in (sigma_or_condition, img_lr, condition) if c is not None]
+            levels = [img_lr_or_t, *(s for s in (sigma, t) if s is not None)]
+        if len(levels) != 1 or len(conditions) > 1:
+            raise ValueError(
+                "call net(x, img_lr, sigma) or net(x, t, condition): "
+                f"got {len(levels)} noise levels and {len(conditions)} conditions"
+            )
+        context = torch.autocast(x.device.type, enabled=False) if force_fp32 else nullcontext()
+        with context:
+            return self._denoise(x, levels[0], conditions[0] if conditions else None)
+
+    def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
+        dtype = parameter_dtype(self)
+        x = x.to(dtype)
+        check_fields("x", x, self.img_out_channels)
+        sigma = self._noise_levels(sigma, x)
+        sigma_data = torch.as_tensor(self.sigma_data, dtype=dtype, device=x.device).reshape(1, -1, 1, 1)
+        total = torch.hypot(sigma, sigma_data)
+        arguments = [x / total]
+        if condition is not None:
+            check_fields("the condition", condition, self.img_in_channels)
+            if condition.shape[0] != x.shape[0] or condition.shape[-2:] != x.shape[-2:]:
+                raise ValueError(
+                    f"x and the condition must share batch and grid: got {tuple(x.shape)} and {tuple(condition.shape)}"
+                )
+            arguments.append(condition.to(dtype))
+        elif self.img_in_channels:
+            raise ValueError(f"this network needs a condition with {self.img_in_channels} channels: got none")
+        smallest = torch.finfo(dtype).tiny
+        label = sigma.flatten().clamp(min=smallest).log() / 4
+        update = self.backbone(torch.cat(arguments, dim=1), label).to(dtype)
+        return (sigma_data / total) ** 2 * x + sigma * (sigma_data / total) * update
+
+    def _noise_levels(self, sigma: Tensor, x: Tensor) -> Tensor:
+        sigma = torch.as_tensor(sigma, device=x.device).to(x.dtype).reshape(-1, 1, 1, 1)
+        if sigma.shape[0] not in (1, x.shape[0]):
+            raise ValueError(f"the noise level needs 1 or {x.shape[0]} values: got {sigma.shape[0]}")
+        return sigma.expand(x.shape[0], 1, 1, 1)
+
+    @staticmethod
+    def round_sigma(sigma: float | Sequence[float] | Tensor) -> Tensor:
+        """Give the noise levels the network supports nearest to ``sigma``: all of them."""
+        return torch.as_tensor(sigma)
