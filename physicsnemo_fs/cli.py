@@ -1,0 +1,250 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``physicsnemo-fs train|generate|score|demo|doctor``, and the same for the example scripts."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from physicsnemo_fs.config import (
+    GROUPS,
+    REPLACED_CONFIGS,
+    REPLACED_KEYS,
+    SCHEMAS,
+    DemoConfig,
+    check_choices,
+    check_groups,
+    known_keys,
+    nearest,
+    replacement,
+)
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.trainer import TrainingDiverged
+
+CONFIG_MODULE = "physicsnemo_fs.conf"
+EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, HydraException, OmegaConfBaseException)
+ASKS_HYDRA = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--multirun", "-m")
+
+
+def _option(arguments: list[str], names: tuple[str, ...]) -> str | None:
+    for position, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in names:
+            return value or (arguments[position + 1] if position + 1 < len(arguments) else None)
+    return None
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    skip_next, found = False, []
+    for argument in arguments:
+        if skip_next:
+            skip_next = False
+        elif argument.startswith("-") and "=" not in argument:
+            skip_next = argument in ("--config-name", "-cn", "--config-dir", "-cd", "--config-path", "-cp")
+        elif not argument.startswith("-"):
+            found.append(argument)
+    return found
+
+
+def _explain(error: Exception, schema: type) -> str:
+    """Turn Hydra's message into one line that names the nearest known key or choice."""
+    text = str(error)
+    if match := re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text):
+        return _unknown_key(match[1], schema)
+    if match := re.search(r"Key '([^']+)' (?:is not in struct|not in)", text + str(error.__cause__)):
+        return _unknown_key(match[1], schema)
+    if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
+        options = tuple(GROUPS.get(match[1], {}))
+        return f"{match[1]}={match[2]} does not exist; choose one of {', '.join(options)}{nearest(match[2], options)}"
+    if match := re.search(r"Cannot find primary config '([^']+)'", text):
+        if instead := replacement(match[1], REPLACED_CONFIGS):
+            return f"the configuration {match[1]} is replaced: {instead}"
+        names = tuple(f"config_{name}" for name in SCHEMAS)
+        return f"no configuration {match[1]}; there are {', '.join(names)}{nearest(match[1], names)}"
+    cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+    return f"{text.splitlines()[0]}{cause}"
+
+
+def _unknown_key(key: str, schema: type) -> str:
+    if instead := replacement(key, REPLACED_KEYS):
+        return f"the key {key} is replaced: {instead}"
+    if key in known_keys(schema):
+        return f"{key} is there already: write {key}=..., without +"
+    return f"there is no configuration key {key}{nearest(key, known_keys(schema))}"
+
+
+def to_config(composed: DictConfig, schema: type) -> Any:
+    """Turn a composed configuration into its dataclass, refusing unknown keys, missing values and unknown choices.
+
+    Raises:
+        InputError: Naming the key.
+    """
+    known = known_keys(schema)
+    for key in _leaves(OmegaConf.to_container(composed, resolve=False)):
+        if key not in known:
+            raise InputError(_unknown_key(key, schema))
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise InputError(f"{missing[0]} must be given: add {missing[0]}=...")
+    config = OmegaConf.to_object(composed)
+    check_choices(config)
+    check_groups(config.train if isinstance(config, DemoConfig) else config)
+    return config
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+@contextmanager
+def one_line_errors(debug: bool) -> Iterator[None]:
+    """Print expected errors as one line and exit with status 2; let them through when debugging."""
+    try:
+        yield
+    except EXPECTED as error:
+        if debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
+    """Make a Hydra application of a task.
+
+    Args:
+        name: Configuration: ``config_<name>`` with its schema.
+        task: Takes the typed configuration.
+
+    Returns:
+        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks.
+    """
+    schema = SCHEMAS[name]
+
+    def run() -> None:
+        if "--debug" in sys.argv:
+            sys.argv.remove("--debug")
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+        debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        with one_line_errors(debug):
+            _check_composition(name, schema, sys.argv[1:])
+
+        @hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=f"config_{name}")
+        def entry(composed: DictConfig) -> None:
+            with one_line_errors(debug):
+                task(to_config(composed, schema))
+
+        entry()
+
+    return run
+
+
+@contextmanager
+def _search_path(folder: str | None, chosen: str) -> Iterator[list[str]]:
+    """Initialize Hydra where the primary configuration is; give the override that adds the other place."""
+    if folder and Path(folder, f"{chosen}.yaml").is_file():
+        with initialize_config_dir(str(Path(folder).resolve()), version_base="1.3"):
+            yield [f"hydra.searchpath=[pkg://{CONFIG_MODULE}]"]
+    else:
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            yield [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
+
+
+def _check_composition(name: str, schema: type, arguments: list[str]) -> None:
+    """Compose once before Hydra does, so that a mistake is told in our words."""
+    if any(a.split("=")[0] in ASKS_HYDRA for a in arguments):
+        return
+    chosen = _option(arguments, ("--config-name", "-cn")) or f"config_{name}"
+    overrides = _overrides(arguments)
+    folder = _option(arguments, ("--config-dir", "-cd"))
+    try:
+        with _search_path(folder, chosen) as searched:
+            compose(chosen, overrides=overrides + searched)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(_explain(error, schema)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _train(config: Any) -> None:
+    from physicsnemo_fs.pipelines.train import train as task
+
+    task(config)
+
+
+def _generate(config: Any) -> None:
+    from physicsnemo_fs.pipelines.generate import generate as task
+
+    task(config)
+
+
+def _score(config: Any) -> None:
+    from physicsnemo_fs.pipelines.score import score as task
+
+    result = task(
+        config.path if isinstance(config.path, list) else [config.path],
+        config.output,
+        kmax=config.kmax,
+        confidence=config.confidence,
+        bootstrap_samples=config.bootstrap_samples,
+        seed=config.seed,
+    )
+    print(f"{result.scores_path}\n{result.summary_path}")  # noqa: T201
+
+
+def _demo(config: Any) -> None:
+    from physicsnemo_fs.pipelines.demo import demo as task
+
+    task(config)
+
+
+train = application("train", _train)
+generate = application("generate", _generate)
+score = application("score", _score)
+demo = application("demo", _demo)
+
+
+def doctor() -> None:
+    """Print devices, versions and the kernel backend in use."""
+    from physicsnemo_fs.pipelines.doctor import report
+
+    print(report())  # noqa: T201
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "train": train,
+    "generate": generate,
+    "score": score,
+    "demo": demo,
+    "doctor": doctor,
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        given = sys.argv[1] if len(sys.argv) > 1 else ""
+        hint = nearest(given, tuple(COMMANDS)) if given else ""
+        print(f"usage: physicsnemo-fs {'|'.join(COMMANDS)} [key=value ...]{hint}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    command = sys.argv.pop(1)
+    sys.argv[0] = f"physicsnemo-fs {command}"
+    COMMANDS[command]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""From configuration to objects: the one place that knows which class a name means."""
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from physicsnemo_fs.config import (
+    ConvUNetConfig,
+    DatasetConfig,
+    FSUNOConfig,
+    KolmogorovDatasetConfig,
+    ModelConfig,
+    NoiseConfig,
+    NSRe40DatasetConfig,
+)
+from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDataset
+from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
+from physicsnemo_fs.data.kolmogorov import KolmogorovConfig
+from physicsnemo_fs.data.store import KolmogorovSplits, KolmogorovStore, prepare
+from physicsnemo_fs.data.types import DownscalingDataset
+from physicsnemo_fs.diffusion.calibration import Calibration
+from physicsnemo_fs.diffusion.spectra import Kernel, LegacyRBF, Matched, Matern, White
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.base import FSModule
+from physicsnemo_fs.models.conv_unet import FSConvUNet
+from physicsnemo_fs.models.fsuno import FSUNO
+
+Split = Literal["train", "validation", "test"]
+
+
+def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
+    """Give the flows that the configuration describes."""
+
+    evaluation_interval = config.evaluation_interval or config.interval
+
+    def flow(trajectories: int, frames: int, interval: float, test: bool = False) -> KolmogorovConfig:
+        return KolmogorovConfig(
+            reynolds=config.reynolds,
+            forcing_mode=config.forcing_mode,
+            forcing_amplitude=config.forcing_amplitude,
+            drag=config.drag,
+            grid=config.test_grid if test else config.grid,
+            dt=None if config.dt is None else config.dt * (config.grid / config.test_grid if test else 1.0),
+            spin_up=tuple(tuple(stage) for stage in (config.test_spin_up if test else config.spin_up)),
+            interval=interval,
+            frames=frames,
+            trajectories=trajectories,
+            store_grid=config.test_store_grid if test else config.store_grid,
+        )
+
+    return KolmogorovSplits(
+        flow(config.train_trajectories, config.train_frames, config.interval),
+        flow(config.validation_trajectories, config.validation_frames, evaluation_interval),
+        flow(config.test_trajectories, config.test_frames, evaluation_interval, test=True),
+        config.seed,
+    )
+
+
+def open_dataset(config: DatasetConfig, split: str, resolution: int | None) -> DownscalingDataset:
+    """Open a split of the dataset that ``dataset=...`` names, at ``resolution`` or else the configured one.
+
+    Raises:
+        InputError: If the data is missing, damaged, or cannot have this resolution.
+    """
+    if not isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig):
+        raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=kolmogorov or ns_re40")
+    if config.reference_resolution % config.lowres_scale_factor:
+        raise InputError(
+            "dataset.lowres_scale_factor must divide dataset.reference_resolution: got "
+            f"{config.lowres_scale_factor} and {config.reference_resolution}"
+        )
+    return KolmogorovDataset(
+        _source(config, split),
+        resolution or config.resolution or config.reference_resolution,
+        coarse_size=config.reference_resolution // config.lowres_scale_factor,
+        coarsening=config.coarsening,  # type: ignore[arg-type]
+        window_size=config.window_size,
+    )
+
+
+def _source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, split: str) -> FieldSource:
+    if isinstance(config, KolmogorovDatasetConfig):
+        return KolmogorovStore(
+            prepare(config.data_path or "outputs/data", kolmogorov_splits(config))[cast(Split, split)]
+        )
+    if config.data_path is None:
+        raise InputError("dataset=ns_re40 needs the file: set dataset.data_path=.../2D_NS_Re40.npy")
+    return NSRe40Source(
+        Path(config.data_path),
+        cast(Split, split),
+        train_fraction=config.train_fraction,
+        validation_fraction=config.validation_fraction,
+        skip_steps=config.skip_steps,
+        stride=config.stride,
+        axes=config.axes,  # type: ignore[arg-type]
+    )
+
+
+def relative_extent(dataset: DownscalingDataset) -> tuple[float, float]:
+    """Give the domain's lengths in units of its shorter side."""
+    short = min(dataset.grid.extent)
+    return dataset.grid.extent[0] / short, dataset.grid.extent[1] / short
+
+
+def build_kernel(config: NoiseConfig, found: Calibration, length: float) -> Kernel:
+    """Build the noise covariance that ``noise.kernel`` names.
+
+    The matched kernel has the training residual's spectrum, and beyond it the tail of the field itself: what the
+    regression leaves of the smallest scales is rounding, and the noise must never be smoother than the data.
+    """
+    if config.kernel == "matched":
+        return Matched.fit(found.residual_power, tail_power=found.field_power, length=length)
+    if config.kernel == "matern":
+        return Matern(config.nu, config.length_scale)
+    if config.kernel == "legacy_rbf":
+        return LegacyRBF(config.scale, config.eps)
+    return White()
+
+
+def build_backbone(config: ModelConfig, in_channels: int, out_channels: int) -> FSModule:
+    """Build the backbone that ``model=...`` names."""
+    common: dict[str, Any] = {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "model_channels": config.model_channels,
+        "channel_mult": list(config.channel_mult),
+        "num_blocks": config.num_blocks,
+        "embedding_channels": config.embedding_channels,
+        "dropout": config.dropout,
+    }
+    if isinstance(config, FSUNOConfig):
+        return FSUNO(
+            **common,
+            level_grid=None if config.level_grid is None else list(config.level_grid),
+            n_modes=list(config.n_modes),
+            local_kernel=config.local_kernel,
+            attn_levels=list(config.attn_levels),
+            coord_features=config.coord_features,
+            boundary=config.boundary,
+            activation=config.activation,
+        )
+    if isinstance(config, ConvUNetConfig):
+        return FSConvUNet(**common)
+    raise InputError(f"no backbone is built from {type(config).__name__}; choose model=fsuno or model=conv_unet")

@@ -1,0 +1,308 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Generate an ensemble to one NetCDF file."""
+
+import json
+import math
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nvtx
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
+from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
+from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
+from physicsnemo_fs.distributed import Ranks, process_group
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.layout import EnsembleSpec
+from physicsnemo_fs.io.reader import EnsembleFile
+from physicsnemo_fs.io.writer import EnsembleWriter
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
+from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
+from physicsnemo_fs.pipelines.stages import regression_channels, require_target
+from physicsnemo_fs.pipelines.trainer import autocast, to_device
+from physicsnemo_fs.random import derive_key
+
+PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What generates: the mean, and the residual's denoiser unless it is not needed."""
+
+    regression: FSRegressionSR | None
+    diffusion: FSEDMPrecondSR | None
+    files: dict[str, str]
+
+
+MODEL_NAMES = {
+    "all": "ensemble",
+    "diffusion": "diffusion",
+    "regression": "regression mean",
+    "dressed": "dressed regression",
+}
+
+
+def generate(config: GenerateConfig, reuse: bool = False) -> Path:
+    """Generate ``num_ensembles`` members for each time and write them to ``output_filename``.
+
+    A member's noise is a function of (seed, member, time): it depends neither on the batch size nor on which other
+    times are generated, and it is the same function at every resolution.
+
+    Args:
+        config: The whole configuration.
+        reuse: Keep an output file that the same configuration and checkpoints made.
+
+    Raises:
+        InputError: If a checkpoint, the data, a time or the output does not fit.
+    """
+    with process_group(config.perf.num_threads) as ranks:
+        if ranks.world_size > 1:
+            raise InputError(
+                f"generation runs on one process for now: got {ranks.world_size}; start generate.py without a launcher"
+            )
+        generation = config.generation
+        networks = _load_networks(config, ranks)
+        path = Path(generation.io.output_filename)
+        provenance = _provenance(config, networks)
+        if reuse and path.exists() and _made_by(path, provenance):
+            return path
+        dataset = open_dataset(config.dataset, generation.split, generation.resolution)
+        _check_channels(networks, dataset)
+        chosen = _choose_times(dataset, generation.times, generation.max_times)
+        seeds = [generation.seed + m for m in range(generation.num_ensembles)]
+        if generation.inference_mode == "regression":
+            seeds = seeds[:1]
+        if not seeds:
+            raise InputError(f"generation.num_ensembles must be at least 1: got {generation.num_ensembles}")
+        spec = EnsembleSpec(
+            grid=dataset.grid,
+            coarse_grid=dataset.coarse_grid,
+            times=dataset.times[chosen],
+            blocks=dataset.blocks[chosen],
+            output_channels=dataset.output_channels,
+            input_channels=dataset.input_channels,
+            member_seeds=tuple(seeds),
+            provenance=provenance,
+            has_regression=networks.regression is not None,
+        )
+        source = _member_source(config, networks, dataset, ranks)
+        total = len(chosen) * len(seeds)
+        with EnsembleWriter(path, spec) as writer, tqdm(total=total, unit="member", desc="generate") as bar:
+            for position, fields in _generate(config, networks, source, dataset, chosen, seeds, ranks, bar):
+                with nvtx.annotate("write"):
+                    writer.write(position, **fields)
+        return path
+
+
+def _made_by(path: Path, provenance: dict[str, Any]) -> bool:
+    with EnsembleFile(path) as file:
+        return file.provenance == json.loads(json.dumps(provenance))
+
+
+def _load_networks(config: GenerateConfig, ranks: Ranks) -> Networks:
+    mode, io, run_dir = config.generation.inference_mode, config.generation.io, Path(config.run_dir)
+    files: dict[str, Path] = {}
+    if mode != "diffusion":
+        files["regression"] = _find(io.reg_ckpt_filename, run_dir / "regression", FSRegressionSR, "reg_ckpt_filename")
+    if mode in ("all", "diffusion"):
+        files["diffusion"] = _find(io.res_ckpt_filename, run_dir / "diffusion", FSEDMPrecondSR, "res_ckpt_filename")
+    regression = load_network(files["regression"], FSRegressionSR) if "regression" in files else None
+    diffusion = load_network(files["diffusion"], FSEDMPrecondSR) if "diffusion" in files else None
+    return Networks(
+        None if regression is None else regression.to(ranks.device),
+        None if diffusion is None else diffusion.to(ranks.device),
+        {name: file_hash(path) for name, path in files.items()},
+    )
+
+
+def _find(given: str | None, folder: Path, kind: type, key: str) -> Path:
+    path = Path(given) if given else newest(folder, f"{kind.__name__}.0.*.mdlus")
+    if path is None:
+        raise InputError(f"no {kind.__name__} checkpoint in {folder}: train first, or set generation.io.{key}")
+    return path
+
+
+def _check_channels(networks: Networks, dataset: DownscalingDataset) -> None:
+    conditions, outputs = regression_channels(dataset)
+    expected = {}
+    if networks.regression is not None:
+        expected["regression"] = (networks.regression, [conditions])
+    if networks.diffusion is not None:
+        with_mean = [conditions + outputs] if networks.regression is not None else []
+        expected["diffusion"] = (networks.diffusion, [conditions, *with_mean])
+    for name, (network, allowed) in expected.items():
+        if network.img_in_channels not in allowed or network.img_out_channels != outputs:
+            raise InputError(
+                f"the {name} checkpoint takes {network.img_in_channels} condition channels and gives "
+                f"{network.img_out_channels}, but the dataset has {conditions} and {outputs}; use the dataset "
+                "configuration it was trained with"
+            )
+
+
+def _choose_times(dataset: DownscalingDataset, times: list[str] | None, most: int | None) -> np.ndarray:
+    """Give the positions of the wanted times in the dataset.
+
+    Raises:
+        InputError: If a time is not in the split, naming the first and last ones there.
+    """
+    if times is None:
+        count = len(dataset) if most is None else min(most, len(dataset))
+        return np.arange(count) * len(dataset) // max(count, 1)
+    wanted = _parse_times(times)
+    positions = {t: i for i, t in enumerate(dataset.times)}
+    missing = [str(t) for t in wanted if t not in positions]
+    if missing:
+        raise InputError(
+            f"{missing[0]} is not among the {len(dataset)} times of the split, which run from "
+            f"{dataset.times[0]} to {dataset.times[-1]}"
+        )
+    return np.array(sorted({positions[t] for t in wanted}))
+
+
+def _parse_times(times: list[str]) -> list[np.datetime64]:
+    try:
+        return [np.datetime64(t, "ns") for t in times]
+    except ValueError as error:
+        raise InputError(f"generation.times must be ISO times such as 2000-01-01T00:00:10: {error}") from error
+
+
+class _RegressionOnly:
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+        assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
+        return mean
+
+
+class _Diffused:
+    def __init__(self, sampler: ResidualSampler, with_mean: bool):
+        self.sampler, self.with_mean = sampler, with_mean
+
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+        if self.with_mean and mean is not None:
+            condition = torch.cat([mean, condition], dim=1)
+        residual = self.sampler.sample(condition, keys)
+        return residual if mean is None else mean + residual
+
+
+class _Dressed:
+    def __init__(self, dressing: DressedMean):
+        self.dressing = dressing
+
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+        assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
+        return self.dressing.sample(mean, keys)
+
+
+def _member_source(config: GenerateConfig, networks: Networks, dataset: DownscalingDataset, ranks: Ranks):
+    mode = config.generation.inference_mode
+    if mode == "regression":
+        return _RegressionOnly()
+    if mode == "dressed":
+        assert networks.regression is not None  # noqa: S101 - _load_networks loads the regression in this mode
+        validation = open_dataset(config.dataset, "validation", None)
+        pairs = _pairs(networks.regression, validation, ranks)
+        return _Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
+    assert networks.diffusion is not None  # noqa: S101 - _load_networks loads the denoiser in these modes
+    s = config.sampler
+    sampler = ResidualSampler.for_denoiser(
+        networks.diffusion,
+        solver=s.solver,
+        num_steps=s.num_steps,
+        schedule=s.schedule,
+        sigma_min=s.sigma_min,
+        sigma_max=s.sigma_max,
+        rho=s.rho,
+        churn=Churn(s.S_churn, s.S_min, math.inf if s.S_max is None else s.S_max, s.S_noise),
+    )
+    conditions, _ = regression_channels(dataset)
+    return _Diffused(sampler, networks.diffusion.img_in_channels != conditions)
+
+
+def _pairs(regression: FSRegressionSR, dataset: DownscalingDataset, ranks: Ranks) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(dataset), 32):
+        ids = list(range(start, min(start + 32, len(dataset))))
+        batch = to_device(dataset.fetch(ids), ranks.device)
+        condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+        with torch.no_grad():
+            yield require_target(batch), regression(None, condition)
+
+
+@torch.no_grad()
+def _generate(
+    config: GenerateConfig,
+    networks: Networks,
+    source: Any,
+    dataset: DownscalingDataset,
+    chosen: np.ndarray,
+    seeds: list[int],
+    ranks: Ranks,
+    bar: tqdm,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give (time position, physical fields) one time after the other."""
+    with autocast(ranks.device, config.perf.fp_optimizations):
+        for first, count in _groups(len(chosen), len(seeds), config.generation.seed_batch_size):
+            positions = range(first, first + count)
+            batch = to_device(dataset.fetch([int(chosen[p]) for p in positions]), ranks.device)
+            condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+            mean = None if networks.regression is None else networks.regression(None, condition)
+            keys = [derive_key(seed, "member", str(dataset.times[chosen[p]])) for p in positions for seed in seeds]
+            pieces = []
+            for start in range(0, len(keys), config.generation.seed_batch_size):
+                part = torch.arange(start, min(start + config.generation.seed_batch_size, len(keys)))
+                which = (part // len(seeds)).to(condition.device)
+                with nvtx.annotate("sample"):
+                    pieces.append(
+                        source.members(
+                            None if mean is None else mean[which], condition[which], [keys[i] for i in part.tolist()]
+                        )
+                    )
+                bar.update(len(part))
+            members = torch.cat(pieces).unflatten(0, (count, len(seeds)))
+            interpolated = interpolate_coarse(batch.coarse, dataset.coarse_grid, dataset.grid)
+            for i, position in enumerate(positions):
+                yield (
+                    position,
+                    {
+                        "prediction": _physical(members[i], dataset.output_channels),
+                        "regression": None if mean is None else _physical(mean[i], dataset.output_channels),
+                        "truth": None if batch.target is None else _physical(batch.target[i], dataset.output_channels),
+                        "input": _physical(interpolated[i], dataset.input_channels),
+                        "input_native": _physical(batch.coarse[i], dataset.input_channels),
+                    },
+                )
+
+
+def _groups(times: int, members: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Give (first, count) of the times sampled together, so that small ensembles still fill a batch."""
+    together = max(1, batch_size // members)
+    for first in range(0, times, together):
+        yield first, min(together, times - first)
+
+
+def _physical(values: Tensor, channels: tuple[Channel, ...]) -> np.ndarray:
+    """Denormalise ``[..., channel, y, x]``."""
+    mean = torch.tensor([c.mean for c in channels], dtype=torch.float64)[:, None, None]
+    std = torch.tensor([c.std for c in channels], dtype=torch.float64)[:, None, None]
+    return (values.double().cpu() * std + mean).float().numpy()
+
+
+def _provenance(config: GenerateConfig, networks: Networks) -> dict[str, Any]:
+    return {
+        "model_name": MODEL_NAMES[config.generation.inference_mode],
+        "config": asdict(config),
+        "checkpoints": networks.files,
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of samples, written while training and generating."""
+
+from pathlib import Path
+
+import torch
+
+from physicsnemo_fs.data.types import DownscalingDataset
+from physicsnemo_fs.diffusion.residual import assemble_condition
+from physicsnemo_fs.diffusion.sampling import ResidualSampler
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.figures import Panel, field_scale, panel_figure, save_figure
+from physicsnemo_fs.pipelines.numerals import unit_text
+from physicsnemo_fs.random import derive_key
+
+PICTURE_SAMPLES = 3
+PICTURE_MEMBERS = 2
+
+
+@torch.no_grad()
+def ensemble_picture(
+    dataset: DownscalingDataset, regression: FSRegressionSR, denoiser: FSEDMPrecondSR | None, path: Path
+) -> None:
+    """Draw a few samples of a dataset: coarse, truth, mean and, with a denoiser, two members.
+
+    Args:
+        dataset: Where the samples come from, evenly spread.
+        regression: The mean.
+        denoiser: The residual's denoiser, if there is one yet.
+        path: The PNG to write.
+    """
+    ids = [i * len(dataset) // PICTURE_SAMPLES for i in range(PICTURE_SAMPLES)]
+    batch = dataset.fetch(ids)
+    device = next(regression.parameters()).device
+    condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid).to(device)
+    mean = regression(None, condition)
+    members = []
+    if denoiser is not None:
+        with_mean = denoiser.img_in_channels != condition.shape[1]
+        given = torch.cat([mean, condition], dim=1) if with_mean else condition
+        sampler = ResidualSampler.for_denoiser(denoiser)
+        for member in range(PICTURE_MEMBERS):
+            keys = [derive_key(member, "picture", i) for i in ids]
+            members.append((mean + sampler.sample(given, keys)).cpu())
+    channel = dataset.output_channels[0]
+    rows = []
+    for i in range(len(ids)):
+        row = [("coarse", batch.coarse[i, len(dataset.input_channels) // 2])]
+        if batch.target is not None:
+            row.append(("truth", batch.target[i, 0]))
+        row.append(("mean", mean[i, 0].cpu()))
+        row += [(f"member {m}", members[m][i, 0]) for m in range(len(members))]
+        rows.append([(title, channel.denormalize(field.numpy())) for title, field in row])
+    scale = field_scale(
+        [field for row in rows for _, field in row], f"{channel.long_name or channel.name} [{unit_text(channel.unit)}]"
+    )
+    save_figure(panel_figure([[Panel(title, field, scale) for title, field in row] for row in rows]), path)

@@ -1,0 +1,421 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The sections of a report, each a list of HTML parts made from the evidence."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+import physicsnemo_fs
+from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.metrics.bootstrap import Interval
+from physicsnemo_fs.metrics.spectra import spectrum_error_db, wavenumber_shells
+from physicsnemo_fs.pipelines import figures
+from physicsnemo_fs.pipelines.figures import Line, Panel
+from physicsnemo_fs.pipelines.generate import MODEL_NAMES
+from physicsnemo_fs.pipelines.numerals import duration, interval_text, number, unit_text
+from physicsnemo_fs.pipelines.report import sentences
+from physicsnemo_fs.pipelines.report.evidence import Evidence
+from physicsnemo_fs.pipelines.report.page import (
+    Cell,
+    Tile,
+    bullets,
+    facts_list,
+    heading,
+    paragraph,
+    picture,
+    side_by_side,
+    stage_times,
+    table,
+    tiles,
+)
+from physicsnemo_fs.pipelines.score import INTERPOLATION, REGRESSION
+
+DRESSED = MODEL_NAMES["dressed"]
+LABELS = {INTERPOLATION: "Interpolation", REGRESSION: "Regression", DRESSED: "Regression + Gaussian field"}
+NOUNS = {
+    INTERPOLATION: "interpolation",
+    REGRESSION: "the regression",
+    DRESSED: "the regression dressed with a Gaussian field",
+}
+LINES = {
+    INTERPOLATION: (figures.GREEN, ":"),
+    REGRESSION: (figures.VERMILLION, "--"),
+    DRESSED: (figures.PURPLE, "-."),
+}
+COLUMNS = {
+    "crps": "fair CRPS",
+    "crps_ratio": "CRPS ratio to ensemble",
+    "rmse": "RMSE of the mean",
+    "relative_l2": "relative L2",
+    "spread_skill": "spread-skill ratio",
+    "spectrum_error_mean": "spectrum error",
+    "spectrum_error_max": "largest",
+}
+DIGITS = {"spectrum_error_mean": 2, "spectrum_error_max": 2}
+DECIBELS_TOLD = 30.0
+FINER_CHANGE = 0.01
+
+
+def headline(evidence: Evidence, title: str) -> list[str]:
+    """Say in plain words what was reached, and give the numbers that matter."""
+    size = (
+        f"{_count(evidence.members, 'member')}, {_count(evidence.times, 'time')} from "
+        f"{_count(evidence.scores.blocks, 'independent block')}"
+    )
+    said = [
+        sentences.crps_sentence(_crps_ratios(evidence)),
+        _spread_sentence(evidence),
+        _consistency_sentence(evidence),
+    ]
+    return [
+        paragraph(f"{evidence.name} · {_shape(evidence.grid)} · {size}", "over"),
+        heading(title, 1),
+        paragraph(" ".join(filter(None, said)), "lead"),
+        tiles(_tiles(evidence)),
+    ]
+
+
+def one_time(evidence: Evidence) -> list[str]:
+    """Show the fields of one time."""
+    moment = evidence.moment
+    when = np.datetime_as_string(moment.time, unit="s").replace("T", " ")
+    caption = f"{when}, the time with the median CRPS: neither the best nor the worst."
+    if evidence.members > 1:
+        caption += f" Spread is the standard deviation of all {evidence.members} members."
+    return [
+        heading("One time: what goes in, what comes out"),
+        paragraph(
+            "Every member is one possible fine field. The members share what the coarse input fixes and differ "
+            "where it leaves room; the spread shows where."
+        ),
+        picture(
+            figures.panel_figure(_panels(evidence), size=2.0),
+            "fields",
+            f"Fields of {evidence.name} at one time. Above: coarse input, interpolation, regression mean, truth. "
+            "Below: members and their spread.",
+            caption,
+        ),
+    ]
+
+
+def comparison(evidence: Evidence) -> list[str]:
+    """Compare the ensemble with forecasts that cost less."""
+    models = [*_baselines(evidence), evidence.ensemble]
+    scores = {_label(evidence, model): evidence.interval(model, "crps") for model in models}
+    told = "; ".join(f"{label} {number(score.estimate)}" for label, score in scores.items())
+    caption = (
+        f"Means over {_count(evidence.times, 'time')}, with {_percent(evidence)} intervals from resampling "
+        "independent blocks; the best estimate of each column is bold. Fair CRPS is unbiased for any number of "
+        "members; of a single forecast it is the mean absolute error. Its ratio to the ensemble's is paired: both "
+        "are resampled together. The spread-skill ratio is 1 if calibrated. Spectrum error: "
+        f"{evidence.result.row(evidence.ensemble, 'spectrum_error_mean', evidence.variable).estimator}, and the "
+        "largest."
+    )
+    units = {"crps": _brackets(evidence), "rmse": _brackets(evidence)}
+    units |= {"spectrum_error_mean": "[dB]", "spectrum_error_max": "[dB]"}
+    heads = ["", *(f"{head} {units.get(metric, '')}".strip() for metric, head in COLUMNS.items())]
+    return [
+        heading("Scores against forecasts that cost less"),
+        picture(figures.crps_figure(scores, _brackets(evidence)), "crps", f"Bars of the fair CRPS: {told}."),
+        table(heads, _table_rows(evidence, models), caption, judged=_label(evidence, evidence.ensemble)),
+    ]
+
+
+def spectrum(evidence: Evidence) -> list[str]:
+    """Compare power spectra."""
+    own = evidence.scores.models[evidence.ensemble]
+    shells, error = _spectrum_error(evidence)
+    lines = [Line("Members", own.power, figures.BLUE)]
+    for i, model in enumerate(_baselines(evidence)):
+        colour, style = LINES.get(model, (figures.SERIES[4 + i % 2], "-"))
+        lines.append(Line(_label(evidence, model), evidence.scores.models[model].power, colour, style))
+    sentence = sentences.reach_sentence(error, shells, own.truth_power)
+    return [
+        heading("Do the members look like the truth at every scale?"),
+        paragraph(sentence),
+        picture(
+            figures.spectrum_figure(own.truth_power, lines, shells[-1], _finer_lines(evidence)),
+            "spectrum",
+            f"Radial power spectra of {evidence.name}, and their ratio to the truth's in decibels. {sentence}",
+            "Mean power in each wavenumber shell. Below: its ratio to the truth's; the grey band is ± 1 dB, and curves "
+            f"leave the frame beyond {figures.DECIBELS_SHOWN:g} dB.",
+        ),
+    ]
+
+
+def calibration(evidence: Evidence) -> list[str]:
+    """Show ranks and spread against error."""
+    if evidence.calibration is None:
+        return []
+    ranks, band = evidence.scores.models[evidence.ensemble].ranks, evidence.calibration.rank_band
+    sentence = sentences.rank_sentence(ranks, band)
+    return [
+        heading("Can the spread be trusted?"),
+        paragraph(sentence),
+        side_by_side(
+            [
+                picture(
+                    figures.rank_figure(ranks, band),
+                    "ranks",
+                    f"Histogram of the truth's rank among the members. {sentence}",
+                    "Rank of the truth among the members: flat if calibrated, a bowl if the members are too alike. The "
+                    "grey band holds 95 % of what a truth exchangeable with the members would give: each member in "
+                    "turn takes the truth's place.",
+                    wide=False,
+                ),
+                picture(
+                    figures.spread_skill_figure(
+                        evidence.calibration.spread, evidence.calibration.error, _brackets(evidence)
+                    ),
+                    "spread",
+                    "Error of the ensemble mean over the spread in classes of points, with the diagonal.",
+                    "Points sorted into ten classes by their spread: root mean square error of the ensemble mean "
+                    "against spread. On the dashed line the ensemble knows how wrong it is; above, it is too sure.",
+                    wide=False,
+                ),
+            ]
+        ),
+    ]
+
+
+def same_seed(evidence: Evidence) -> list[str]:
+    """Show one member at two resolutions."""
+    pair, consistency = evidence.pair, evidence.consistency
+    if pair is None or consistency is None:
+        return []
+    names = _shape(pair.coarse_grid), _shape(pair.fine_grid)
+    return [
+        heading(f"The same seed at {names[0]} and at {names[1]}"),
+        paragraph(" ".join(filter(None, [_consistency_sentence(evidence), _finer_sentence(evidence)]))),
+        picture(
+            figures.same_seed_figure(
+                (pair.coarse, pair.fine),
+                (pair.coarse_grid, pair.fine_grid),
+                pair.difference,
+                pair.window,
+                _axis_label(evidence),
+                f"difference: {number(consistency.field, 2)}",
+            ),
+            "seed",
+            f"One member drawn at {names[0]} and at {names[1]}, a window of each, and their difference after low-pass.",
+            f"Seed {pair.seed} at the time above. The difference is taken in the band of wavenumbers that both grids "
+            "carry and has its own colours; the number is its relative size over all compared members. Noise drawn "
+            "pixel by pixel would give two unrelated fields.",
+        ),
+    ]
+
+
+def limits(evidence: Evidence) -> list[str]:
+    """Say what was not reached and what the numbers cannot tell."""
+    own = evidence.scores.models[evidence.ensemble]
+    shells, error = _spectrum_error(evidence)
+    said = [sentences.spectrum_limit(error, shells, own.truth_power, _shape(evidence.grid)), *_finer_limits(evidence)]
+    spread = evidence.interval(evidence.ensemble, "spread_skill")
+    if not spread.low <= 1 <= spread.high:
+        said.append(_spread_sentence(evidence))
+    if evidence.rmse_ratio is not None and not evidence.rmse_ratio.high < 1:
+        said.append(sentences.mean_sentence(evidence.rmse_ratio))
+    missing = evidence.interval(evidence.ensemble, "missing_points").estimate
+    said.append(f"{missing:.0f} points without truth or forecast are left out." if missing else "")
+    said.append(sentences.evidence_sentence(evidence.times, evidence.scores.blocks, evidence.scores.confidence))
+    return [heading("Limits"), bullets(said)]
+
+
+def making(timings: Mapping[str, float], facts: Mapping[str, str]) -> list[str]:
+    """Say how long each stage took, and with what."""
+    longest = max(timings.values(), default=0.0)
+    rows = [(name, duration(seconds), seconds / longest if longest else 0.0) for name, seconds in timings.items()]
+    total = f"All stages together took {duration(sum(timings.values()))}." if rows else ""
+    return [
+        heading("How it was made"),
+        paragraph(total),
+        stage_times(rows),
+        facts_list(list(facts.items())),
+        f"<footer>physicsnemo_fs {physicsnemo_fs.__version__}. This page needs no other file.</footer>",
+    ]
+
+
+def _shape(grid: Grid) -> str:
+    return f"{grid.shape[0]} × {grid.shape[1]}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _brackets(evidence: Evidence) -> str:
+    unit = unit_text(evidence.unit)
+    return f"[{unit}]" if unit else ""
+
+
+def _axis_label(evidence: Evidence) -> str:
+    return f"{evidence.name} {_brackets(evidence)}".strip()
+
+
+def _percent(evidence: Evidence) -> str:
+    return f"{100 * evidence.scores.confidence:g} %"
+
+
+def _label(evidence: Evidence, model: str) -> str:
+    return "Ensemble" if model == evidence.ensemble else LABELS.get(model, model)
+
+
+def _baselines(evidence: Evidence) -> list[str]:
+    """Give the other models, the simplest first."""
+    known = [model for model in LABELS if model in evidence.scores.models]
+    return [model for model in (*known, *evidence.scores.models) if model != evidence.ensemble][
+        : len(evidence.scores.models) - 1
+    ]
+
+
+def _crps_ratios(evidence: Evidence) -> dict[str, Interval]:
+    """Give the ensemble's CRPS over each baseline's, by the baseline's name in a sentence."""
+    ratios = {}
+    for model in _baselines(evidence):
+        ratio = evidence.interval(model, "crps_ratio")
+        if ratio.estimate > 0:
+            ends = 1 / ratio.high, 1 / ratio.low
+            ratios[NOUNS.get(model, model)] = Interval(1 / ratio.estimate, *ends, evidence.scores.blocks)
+    return ratios
+
+
+def _spread_sentence(evidence: Evidence) -> str:
+    spread = evidence.interval(evidence.ensemble, "spread_skill")
+    return sentences.spread_sentence(spread.estimate, spread.low, spread.high)
+
+
+def _consistency_sentence(evidence: Evidence) -> str:
+    if evidence.consistency is None or evidence.pair is None:
+        return ""
+    return sentences.consistency_sentence(
+        evidence.consistency, _shape(evidence.pair.coarse_grid), _shape(evidence.pair.fine_grid)
+    )
+
+
+def _tiles(evidence: Evidence) -> list[Tile]:
+    crps, spread, error = (
+        evidence.interval(evidence.ensemble, metric) for metric in ("crps", "spread_skill", "spectrum_error_mean")
+    )
+    estimator = evidence.result.row(evidence.ensemble, "spectrum_error_mean", evidence.variable).estimator
+    shells = estimator.rpartition(", ")[2].replace("shells", "wavenumbers").replace("-", "–")
+    result = [
+        Tile("Fair CRPS", number(crps.estimate), unit_text(evidence.unit), _note(evidence, crps, "less is better")),
+        Tile("Spread-skill ratio", number(spread.estimate), "", _note(evidence, spread, "1 is calibrated")),
+        Tile("Spectrum error", number(error.estimate, 2), "dB", _note(evidence, error, f"mean over {shells}", 2)),
+    ]
+    if evidence.consistency is not None and evidence.pair is not None:
+        residual = evidence.consistency.residual
+        note = f"relative difference, {_shape(evidence.pair.coarse_grid)} and {_shape(evidence.pair.fine_grid)}"
+        if residual is not None:
+            note += f"; residual alone {number(residual, 2)}"
+        result.append(Tile("Same seed, two grids", number(evidence.consistency.field, 2), "", note))
+    return result
+
+
+def _note(evidence: Evidence, interval: Interval, meaning: str, digits: int = 3) -> str:
+    ends = interval_text(interval, digits)
+    return f"{_percent(evidence)} interval {ends}; {meaning}" if ends else meaning
+
+
+def _panels(evidence: Evidence) -> list[list[Panel]]:
+    moment = evidence.moment
+    given = {
+        "coarse input": moment.coarse,
+        "interpolation": moment.interpolation,
+        "regression mean": moment.regression,
+        "truth": moment.truth,
+    }
+    scale = figures.field_scale([moment.truth, *moment.members], _axis_label(evidence))
+    above = [Panel(title, field, scale) for title, field in given.items() if field is not None]
+    below = [Panel(f"member {i + 1}", member, scale) for i, member in enumerate(moment.members)]
+    if evidence.members > 1:
+        spread = figures.spread_scale(moment.spread, f"spread {_brackets(evidence)}".strip())
+        below.append(Panel("spread", moment.spread, spread))
+    return [above, below]
+
+
+def _table_rows(evidence: Evidence, models: list[str]) -> list[tuple[str, list[Cell]]]:
+    best = {metric: _best(evidence, models, metric) for metric in COLUMNS}
+    return [
+        (_label(evidence, model), [_cell(evidence, model, metric, model == best[metric]) for metric in COLUMNS])
+        for model in models
+    ]
+
+
+def _value(evidence: Evidence, model: str, metric: str) -> Interval:
+    if metric == "crps_ratio" and model == evidence.ensemble:
+        return Interval(1.0, np.nan, np.nan, evidence.scores.blocks)
+    return evidence.interval(model, metric)
+
+
+def _best(evidence: Evidence, models: list[str], metric: str) -> str | None:
+    values = {model: _value(evidence, model, metric).estimate for model in models}
+    known = {model: value for model, value in values.items() if np.isfinite(value)}
+    if len(known) < 2 or metric == "crps_ratio":
+        return None
+    ideal = 1.0 if metric == "spread_skill" else 0.0
+    return min(known, key=lambda model: abs(known[model] - ideal))
+
+
+def _cell(evidence: Evidence, model: str, metric: str, best: bool) -> Cell:
+    value, digits = _value(evidence, model, metric), DIGITS.get(metric, 3)
+    if metric in DIGITS and value.estimate > DECIBELS_TOLD:
+        return Cell(f"> {DECIBELS_TOLD:g}")
+    return Cell(number(value.estimate, digits), interval_text(value, digits), best)
+
+
+def _last_shell(grid: Grid) -> int:
+    return wavenumber_shells(grid.shape, grid.extent).complete
+
+
+def _spectrum_error(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Give the complete shells and the members' error in decibels there."""
+    own = evidence.scores.models[evidence.ensemble]
+    shells = np.arange(1, _last_shell(evidence.grid) + 1)
+    return shells, spectrum_error_db(own.power, own.truth_power, shells)
+
+
+def _finer_lines(evidence: Evidence) -> list[Line]:
+    if evidence.fine is None or evidence.pair is None:
+        return []
+    fine, grid = next(iter(evidence.fine.models.values())), evidence.pair.fine_grid
+    last = _last_shell(grid)
+    return [
+        Line(f"Truth, {_shape(grid)}", fine.truth_power[: last + 1], figures.MUTED),
+        Line(f"Members, {_shape(grid)}", fine.power[: last + 1], figures.SKY),
+    ]
+
+
+def _finer_ratio(evidence: Evidence) -> float:
+    """Give the CRPS on the finer grid over that on the coarser one, at the times both have."""
+    if evidence.fine is None:
+        return np.nan
+    fine, own = (next(iter(scores.models.values())) for scores in (evidence.fine, evidence.scores))
+    shared = np.isin(own.times, fine.times)
+    return float(fine.metrics["crps_fair"].mean() / own.metrics["crps_fair"][shared].mean())
+
+
+def _finer_sentence(evidence: Evidence) -> str:
+    ratio = _finer_ratio(evidence)
+    if evidence.pair is None or np.isnan(ratio):
+        return ""
+    return sentences.finer_sentence(ratio, _shape(evidence.pair.coarse_grid), _shape(evidence.pair.fine_grid))
+
+
+def _finer_limits(evidence: Evidence) -> list[str]:
+    if evidence.pair is None or evidence.consistency is None:
+        return []
+    coarse, fine = evidence.pair.coarse_grid, evidence.pair.fine_grid
+    said = []
+    if evidence.fine is not None:
+        own = next(iter(evidence.fine.models.values()))
+        beyond = np.arange(_last_shell(coarse) + 1, _last_shell(fine) + 1)
+        error = spectrum_error_db(own.power, own.truth_power, beyond)
+        said.append(sentences.spectrum_limit(error, beyond, own.truth_power, _shape(fine)))
+        said.append(sentences.detail_limit(own.truth_power, _last_shell(coarse), _shape(coarse), _shape(fine)))
+    if abs(_finer_ratio(evidence) - 1) > FINER_CHANGE:
+        said.append(_finer_sentence(evidence))
+    if evidence.consistency.field > sentences.SAME_FIELD:
+        said.append(_consistency_sentence(evidence))
+    return said

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The two stages of training: what is learnt, and with which loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from physicsnemo_fs.data.types import Batch, DownscalingDataset
+from physicsnemo_fs.diffusion.residual import assemble_condition
+from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.base import FSModule
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.random import derive_key
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Coordinates of one sample's randomness: every draw is a function of them."""
+
+    seed: int
+    purpose: str
+    epoch: int
+    sample: int
+
+    def key(self, what: str) -> int:
+        """Give the key of one draw."""
+        return derive_key(self.seed, self.purpose, what, self.epoch, self.sample)
+
+
+class Stage(Protocol):
+    """A network to train and its loss."""
+
+    name: str
+    network: FSModule
+
+    def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
+        """Give each sample's loss, a mean over its values."""
+        ...
+
+    def describe(self, draws: Sequence[Draw]) -> str:
+        """Say what was drawn, for the message of a failed step."""
+        ...
+
+
+def require_target(batch: Batch) -> Tensor:
+    """Give the batch's truth.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if batch.target is None:
+        raise InputError("training and calibration need the fine truth: the dataset gave samples without it")
+    return batch.target
+
+
+def regression_channels(dataset: DownscalingDataset) -> tuple[int, int]:
+    """Give the regression network's numbers of condition and output channels."""
+    return len(dataset.input_channels) + len(dataset.invariant_channels), len(dataset.output_channels)
+
+
+def first_guess(dataset: DownscalingDataset) -> list[int]:
+    """Give for each output channel the input channel of the same name and normalisation, -1 if there is none."""
+    inputs = [(c.name, c.mean, c.std) for c in dataset.input_channels]
+    return [
+        inputs.index((c.name, c.mean, c.std)) if (c.name, c.mean, c.std) in inputs else -1
+        for c in dataset.output_channels
+    ]
+
+
+@dataclass
+class RegressionStage:
+    r"""Learn the conditional mean: :math:`\ell = \overline{(\mu(y) - u)^2}`, a mean over channels and samples.
+
+    Args:
+        network: The mean to train.
+        dataset: Grids of the data.
+    """
+
+    network: FSRegressionSR
+    dataset: DownscalingDataset
+    name: str = "regression"
+
+    def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
+        """Give each sample's mean squared error, in normalised units."""
+        condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
+        return (network(None, condition) - require_target(batch)).square().mean(dim=(1, 2, 3))
+
+    def describe(self, draws: Sequence[Draw]) -> str:
+        """Say which samples the step saw."""
+        return f"samples {[d.sample for d in draws]}"
+
+
+@dataclass
+class DiffusionStage:
+    r"""Learn to denoise the residual :math:`r = u - \mu(y)` in function space.
+
+    .. math:: \ell = \overline{\frac{\sigma^2+\sigma_d^2}{(\sigma\sigma_d)^2}
+        \bigl(D(r + \sigma\xi, y, \sigma) - r\bigr)^2},\qquad \xi \sim N(0, C),\ \ln\sigma \sim N(P_m, P_s^2)
+
+    a mean over channels and samples, so that it does not depend on the resolution.
+
+    Args:
+        network: The denoiser to train.
+        regression: The frozen mean.
+        dataset: Grids of the data.
+        scheduler: Noise and noise levels.
+        hr_mean_conditioning: Give the mean to the denoiser as a condition.
+
+    References:
+        EDM (2206.00364), eq. 8 and table 1; CorrDiff (2309.15214); coloured noise: DDO (2302.07400).
+    """
+
+    network: FSEDMPrecondSR
+    regression: FSRegressionSR
+    dataset: DownscalingDataset
+    scheduler: FunctionSpaceScheduler
+    hr_mean_conditioning: bool = True
+    name: str = "diffusion"
+
+    def mean_and_condition(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Give the regression mean and the denoiser's conditions."""
+        condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
+        with torch.no_grad():
+            mean = self.regression(None, condition)
+        return mean, torch.cat([mean, condition], dim=1) if self.hr_mean_conditioning else condition
+
+    def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
+        """Give each sample's weighted denoising error."""
+        mean, condition = self.mean_and_condition(batch)
+        residual = require_target(batch) - mean
+        keys = [d.key("noise") for d in draws]
+        sigma = self.scheduler.sample_time(len(keys), device=residual.device, dtype=residual.dtype, keys=keys)
+        noisy = self.scheduler.add_noise(residual, sigma, keys=keys)
+        weight = self.scheduler.loss_weight(sigma)
+        weight = weight.view(*weight.shape, *[1] * (residual.ndim - weight.ndim))
+        return (weight * (network(noisy, sigma, condition) - residual).square()).mean(dim=(1, 2, 3))
+
+    def describe(self, draws: Sequence[Draw]) -> str:
+        """Say which noise levels the step saw."""
+        levels = self.scheduler.sample_time(len(draws), keys=[d.key("noise") for d in draws])
+        return f"noise levels {[round(s, 4) for s in levels.tolist()]} of samples {[d.sample for d in draws]}"

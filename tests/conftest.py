@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Shape annotations are checked at run time; random draws are seeded."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# The modules whose functions take arrays from users. Left out are those whose own checks of types are under test,
+# and the kernels, which torch.compile traces.
+CHECKED = (
+    "physicsnemo_fs.data.datasets",
+    "physicsnemo_fs.diffusion.calibration",
+    "physicsnemo_fs.diffusion.dressing",
+    "physicsnemo_fs.diffusion.residual",
+    "physicsnemo_fs.diffusion.sampling",
+    "physicsnemo_fs.io",
+    "physicsnemo_fs.metrics",
+    "physicsnemo_fs.models",
+    "physicsnemo_fs.nn.blocks",
+    "physicsnemo_fs.nn.boundary",
+    "physicsnemo_fs.nn.embedding",
+    "physicsnemo_fs.nn.resample",
+    "physicsnemo_fs.nn.unet",
+)
+torch.set_num_threads(1)
+install_import_hook(CHECKED, "typecheck.checked")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Start every test from the same torch seed."""
+    torch.manual_seed(0)

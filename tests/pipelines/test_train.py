@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Training: resumes exactly, refuses what does not fit, stops when it diverges."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import small_config
+
+from physicsnemo_fs.config import HyperParameters, StageHyperParameters, TrainingConfig, TrainingIOConfig
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.checkpoints import load_network, newest
+from physicsnemo_fs.pipelines.optimisation import MovingAverage, learning_rate
+from physicsnemo_fs.pipelines.train import train
+from physicsnemo_fs.pipelines.trainer import Trainer, TrainingDiverged
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "train.py"
+
+
+def weights(run_dir, stage):
+    kind = FSRegressionSR if stage == "regression" else FSEDMPrecondSR
+    return load_network(newest(run_dir / stage, f"{kind.__name__}.0.*.mdlus"), kind).state_dict()
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_a_run_leaves_networks_logs_and_pictures(run_dir):
+    for stage in ("regression", "diffusion"):
+        folder = run_dir / stage
+        records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        assert {"loss", "lr", "grad_norm", "images_per_second"} < set(records[0])
+        assert [r["images"] for r in records if "validation_loss" in r] == [24, 48]
+        assert len(list((folder / "pictures").glob("*.png"))) == 2
+        assert list((folder / "tensorboard").iterdir())
+        assert len(list(folder.glob("*.0.*.mdlus"))) == 2
+    denoiser = load_network(newest(run_dir / "diffusion", "*.mdlus"), FSEDMPrecondSR)
+    assert denoiser.noise["kernel"]["kind"] == "matched"
+    assert denoiser.img_in_channels == 1 + 1 + 2
+
+
+@pytest.mark.parametrize("stage", ["regression", "diffusion"])
+def test_an_interrupted_run_resumes_bit_for_bit(stage, data, run_dir, tmp_path, monkeypatch):
+    config = small_config(data, tmp_path)
+    taken = {"steps": 0}
+    step = Trainer._step
+
+    def interrupted(self, network):
+        if self.stage.name == stage:
+            taken["steps"] += 1
+            if taken["steps"] == 4:
+                raise KeyboardInterrupt
+        return step(self, network)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    train(config)
+    assert_same(weights(tmp_path, stage), weights(run_dir, stage))
+
+
+def test_a_finished_run_is_reused(data, run_dir):
+    before = {p: p.stat().st_mtime_ns for p in run_dir.glob("*/*.mdlus")}
+    train(small_config(data, run_dir))
+    assert {p: p.stat().st_mtime_ns for p in run_dir.glob("*/*.mdlus")} == before
+
+
+def test_a_folder_of_another_run_is_refused(data, run_dir):
+    config = replace(small_config(data, run_dir), seed=1)
+    with pytest.raises(InputError, match=r"another seed \(0 there, 1 here\); choose another run_dir"):
+        train(config)
+
+
+def test_the_diffusion_stage_needs_a_mean(data, tmp_path):
+    with pytest.raises(InputError, match="needs a regression checkpoint"):
+        train(replace(small_config(data, tmp_path), stage="diffusion"))
+
+
+def test_a_foreign_or_damaged_mean_is_refused(data, run_dir, tmp_path):
+    denoiser = newest(run_dir / "diffusion", "*.mdlus")
+    io = TrainingIOConfig(regression_checkpoint_path=str(denoiser))
+    config = replace(small_config(data, tmp_path, io=io), stage="diffusion")
+    with pytest.raises(InputError, match="holds a FSEDMPrecondSR, but a FSRegressionSR is needed"):
+        train(config)
+    damaged = tmp_path / "FSRegressionSR.0.1.mdlus"
+    damaged.write_bytes(denoiser.read_bytes()[:1000])
+    io.regression_checkpoint_path = str(damaged)
+    with pytest.raises(InputError, match=r"truncated or no \.mdlus"):
+        train(config)
+    io.regression_checkpoint_path = str(tmp_path / "absent.mdlus")
+    with pytest.raises(InputError, match=r"no checkpoint at .*absent\.mdlus"):
+        train(config)
+
+
+def test_gradient_accumulation_gives_the_full_batch(data, run_dir, tmp_path):
+    hp = HyperParameters(training_duration=48, total_batch_size=8, lr_rampup=8, ema_halflife=16, batch_size_per_gpu=3)
+    train(replace(small_config(data, tmp_path, hp=hp), stage="regression"))
+    a, b = weights(tmp_path, "regression"), weights(run_dir, "regression")
+    assert max(float((a[k] - b[k]).abs().max()) for k in a) < 1e-4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(data, tmp_path):
+    training = {"diffusion_hp": StageHyperParameters(lr=1e30, lr_rampup=0, grad_clip_threshold=1e30)}
+    with pytest.raises(TrainingDiverged, match=r"diffusion stage is .* on rank 0, noise levels \["):
+        train(small_config(data, tmp_path, **training))
+
+
+def test_training_stops_early_without_improvement(data, tmp_path):
+    hp = HyperParameters(training_duration=480, total_batch_size=8, lr=0.0, patience=2)
+    train(replace(small_config(data, tmp_path, hp=hp), stage="regression"))
+    assert newest(tmp_path / "regression", "*.mdlus").name == "FSRegressionSR.0.72.mdlus"
+
+
+def test_two_ranks_train_what_one_does(data, run_dir, tmp_path):
+    import yaml
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.structured(small_config(data, tmp_path))
+    flat = yaml.safe_load(OmegaConf.to_yaml(config))
+    (tmp_path / "conf").mkdir()
+    header = {"defaults": ["config_train", "_self_"]}
+    (tmp_path / "conf" / "small.yaml").write_text(yaml.safe_dump(header | flat, sort_keys=False))
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    arguments = [str(SCRIPT), "--config-dir", str(tmp_path / "conf"), "--config-name", "small"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr[-2000:]
+    for stage in ("regression", "diffusion"):
+        a, b = weights(tmp_path, stage), weights(run_dir, stage)
+        assert max(float((a[k] - b[k]).abs().max()) for k in a) < 1e-3
+
+
+def test_the_learning_rate_never_exceeds_its_peak_and_ends_at_zero():
+    hp = HyperParameters(training_duration=1000, lr=1.0, lr_rampup=100)
+    rates = [learning_rate(hp, i) for i in range(0, 1001, 10)]
+    assert max(rates) <= 1.0
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+    constant = replace(hp, lr_decay="constant")
+    assert learning_rate(constant, 1000) == 1.0
+
+
+def test_the_moving_average_of_constant_weights_is_those_weights():
+    network = torch.nn.Linear(3, 2)
+    average = MovingAverage(network, halflife=100)
+    for _ in range(5):
+        average.update(network, 16)
+    assert torch.allclose(average.network.weight, network.weight)
+    torch.nn.init.zeros_(network.weight)
+    for _ in range(2000):
+        average.update(network, 16)
+    assert float(average.network.weight.detach().abs().max()) < 1e-6
+
+
+def test_the_mean_carries_its_gain(run_dir):
+    regression = load_network(newest(run_dir / "regression", "*.mdlus"), FSRegressionSR)
+    assert float(regression.gain[0, 0]) == 1.0
+    assert float((regression.gain - 1).abs().max()) > 1e-3
+
+
+def test_training_config_defaults_are_the_shared_ones():
+    assert TrainingConfig().hp == HyperParameters()

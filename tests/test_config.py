@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Every shipped configuration composes and validates; mistakes are named."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+
+from physicsnemo_fs import config as schemas
+from physicsnemo_fs.cli import _check_composition, to_config
+from physicsnemo_fs.errors import InputError
+
+CONF = Path(schemas.__file__).parent / "conf"
+NEEDED = {"config_score": ["path=samples.nc"], "ns_re40": ["dataset.data_path=file.npy"]}
+
+
+def composed(name, overrides=()):
+    GlobalHydra.instance().clear()
+    with initialize_config_module("physicsnemo_fs.conf", version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("config_*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_configuration_validates(path):
+    schema = schemas.SCHEMAS[path.stem.removeprefix("config_")]
+    assert isinstance(to_config(composed(path.stem, NEEDED.get(path.stem, ())), schema), schema)
+
+
+@pytest.mark.parametrize(
+    ("group", "member"), [(g, p.stem) for g in ("dataset", "model") for p in sorted((CONF / g).glob("*.yaml"))]
+)
+def test_every_group_member_validates(group, member):
+    config = to_config(composed("config_train", [f"{group}={member}", *NEEDED.get(member, ())]), schemas.TrainConfig)
+    chosen = getattr(config, group)
+    assert type(chosen) is schemas.GROUPS[group][chosen.type if group == "dataset" else chosen.name]
+
+
+def test_the_fine_scale_preset_stores_every_mode_it_carries():
+    dataset = to_config(composed("config_train", ["dataset=kolmogorov_re200"]), schemas.TrainConfig).dataset
+    assert dataset.store_grid > 2 * ((dataset.grid - 1) // 3)
+
+
+def test_every_key_is_documented():
+    for schema in (*schemas.SCHEMAS.values(), *(s for g in schemas.GROUPS.values() for s in g.values())):
+        for f in schemas.fields(schema):
+            assert f.metadata.get("help"), f"{schema.__name__}.{f.name}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.hp.learning_rate=1"], r"no configuration key training.hp.learning_rate; did you mean"),
+        (["++samplr.x=1"], r"no configuration key samplr.x"),
+        (["dataset=kolmogrov"], r"dataset=kolmogrov does not exist.*did you mean 'kolmogorov'"),
+        (["training.hp.lr=fast"], r"training.hp.lr=fast.*fast"),
+        (["+training.hp.lr=1"], r"training.hp.lr is there already: write training.hp.lr="),
+        (["dataset.type=hrrr_mini"], r"dataset.type=hrrr_mini does not choose a dataset"),
+        (["wandb.mode=online"], r"wandb.mode is replaced: TensorBoard"),
+        (["training.io.checkpoint_dir=x"], r"training.io.checkpoint_dir is replaced: .*run_dir"),
+    ],
+)
+def test_a_mistaken_override_is_named_with_its_remedy(overrides, message):
+    def validated():
+        _check_composition("train", schemas.TrainConfig, overrides)
+        return to_config(composed("config_train", overrides), schemas.TrainConfig)
+
+    with pytest.raises(ValueError, match=message):
+        validated()
+
+
+def test_a_mistaken_choice_names_the_nearest():
+    config = schemas.TrainConfig(stage="regresion")
+    with pytest.raises(ValueError, match=r"stage must be one of .*did you mean 'regression'"):
+        schemas.check_choices(config)
+
+
+def test_a_replaced_configuration_says_by_what():
+    with pytest.raises(InputError, match="replaced: use config_train with stage=regression"):
+        _check_composition("train", schemas.TrainConfig, ["--config-name", "config_training_mini_regression"])
+
+
+def test_stage_values_override_the_common_ones():
+    training = schemas.TrainingConfig(regression_hp=schemas.StageHyperParameters(training_duration=7))
+    assert schemas.stage_hyperparameters(training, "regression").training_duration == 7
+    assert schemas.stage_hyperparameters(training, "diffusion") == training.hp
+
+
+@pytest.mark.parametrize("arguments", [["path=missing.nc"], ["path=missing.nc", "outpt=x"], []])
+def test_the_command_line_answers_a_mistake_in_one_line(arguments, tmp_path):
+    script = Path(__file__).parents[1] / "examples" / "corrdiff_fs" / "score_samples.py"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    errors = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert run.returncode == 2
+    assert len(errors) == 1
+    assert "Traceback" not in run.stderr
+    assert not any(tmp_path.iterdir())
