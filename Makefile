@@ -28,7 +28,7 @@ check: $(STAMP)
 	@$(BIN)/python -m pytest
 
 bench-demo: $(STAMP)
-	@$(BIN)/python benchmarks/demo.py
+	@$(BIN)/python benchmarks/demo.py --results benchmarks/results
 
 docs: $(STAMP)
 	@$(BIN)/python docs/build.py

@@ -9,6 +9,9 @@ from torch import Tensor
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.nn.resample import fourier_resample, interpolate_cells, radial_wavenumber
 
+ROUNDING_POWER = 1e-12
+"""Share of a float32 field's power below which a shell holds rounding errors."""
+
 
 def interpolate_coarse(
     coarse: Float[Tensor, "batch channel coarse_height coarse_width"], coarse_grid: Grid, grid: Grid
@@ -76,7 +79,7 @@ def shrinkage_gain(
     .. math:: g_k = \langle t\,\mu\rangle_k / \langle\mu\,\mu\rangle_k, \qquad g_0 = 1
 
     the least-squares factor on the mean's modes of shell k, limited to [0, ``largest``]. Where the regression's
-    small scales are unrelated to the truth the gain goes to zero.
+    small scales are unrelated to the truth the gain goes to zero. So it does in shells whose power is rounding.
 
     Args:
         truth_mean: Cross spectrum of truth and mean, from :func:`shell_products`.
@@ -89,7 +92,8 @@ def shrinkage_gain(
         >>> torch.allclose(shrinkage_gain(*products)[:, 1:], torch.tensor(0.5, dtype=torch.float64))
         True
     """
-    gain = torch.where(mean_mean > 0, truth_mean / mean_mean.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+    rounding = ROUNDING_POWER * mean_mean.sum(dim=1, keepdim=True)
+    gain = torch.where(mean_mean > rounding, truth_mean / mean_mean.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
     gain = gain.clamp(0.0, largest)
     gain[:, 0] = 1.0
     return gain

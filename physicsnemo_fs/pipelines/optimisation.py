@@ -16,7 +16,7 @@ def learning_rate(hp: HyperParameters, images: int) -> float:
     Example:
         >>> hp = HyperParameters(training_duration=1000, lr=1.0, lr_rampup=100)
         >>> [round(learning_rate(hp, i), 3) for i in (0, 50, 100, 1000)]
-        [0.0, 0.494, 0.976, 0.0]
+        [0.0, 0.497, 0.976, 0.0]
     """
     rate = hp.lr * min(1.0, images / hp.lr_rampup if hp.lr_rampup else 1.0)
     if hp.lr_decay == "cosine":

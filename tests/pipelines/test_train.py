@@ -9,8 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
+from omegaconf import OmegaConf
 from small_run import small_config
 
 from physicsnemo_fs.config import HyperParameters, StageHyperParameters, TrainingConfig, TrainingIOConfig
@@ -28,6 +31,19 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "train.py"
 def weights(run_dir, stage):
     kind = FSRegressionSR if stage == "regression" else FSEDMPrecondSR
     return load_network(newest(run_dir / stage, f"{kind.__name__}.0.*.mdlus"), kind).state_dict()
+
+
+def losses(run_dir, stage):
+    records = [json.loads(line) for line in (run_dir / stage / "log.jsonl").read_text().splitlines()]
+    return np.array([r["loss"] for r in records if "loss" in r])
+
+
+def assert_equal_up_to_rounding(run_dir, other, stage):
+    """Sums in another order differ by rounding, which Adam's first steps blow up where gradients nearly vanish."""
+    assert np.allclose(losses(run_dir, stage), losses(other, stage), rtol=1e-4)
+    a, b = weights(run_dir, stage), weights(other, stage)
+    difference = sum(float((a[k] - b[k]).square().sum()) for k in a)
+    assert difference < 1e-4 * sum(float(b[k].square().sum()) for k in b)
 
 
 def assert_same(a, b):
@@ -107,8 +123,7 @@ def test_a_foreign_or_damaged_mean_is_refused(data, run_dir, tmp_path):
 def test_gradient_accumulation_gives_the_full_batch(data, run_dir, tmp_path):
     hp = HyperParameters(training_duration=48, total_batch_size=8, lr_rampup=8, ema_halflife=16, batch_size_per_gpu=3)
     train(replace(small_config(data, tmp_path, hp=hp), stage="regression"))
-    a, b = weights(tmp_path, "regression"), weights(run_dir, "regression")
-    assert max(float((a[k] - b[k]).abs().max()) for k in a) < 1e-4
+    assert_equal_up_to_rounding(tmp_path, run_dir, "regression")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(data, tmp_path):
@@ -124,9 +139,6 @@ def test_training_stops_early_without_improvement(data, tmp_path):
 
 
 def test_two_ranks_train_what_one_does(data, run_dir, tmp_path):
-    import yaml
-    from omegaconf import OmegaConf
-
     config = OmegaConf.structured(small_config(data, tmp_path))
     flat = yaml.safe_load(OmegaConf.to_yaml(config))
     (tmp_path / "conf").mkdir()
@@ -138,8 +150,7 @@ def test_two_ranks_train_what_one_does(data, run_dir, tmp_path):
     run = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr[-2000:]
     for stage in ("regression", "diffusion"):
-        a, b = weights(tmp_path, stage), weights(run_dir, stage)
-        assert max(float((a[k] - b[k]).abs().max()) for k in a) < 1e-3
+        assert_equal_up_to_rounding(tmp_path, run_dir, stage)
 
 
 def test_the_learning_rate_never_exceeds_its_peak_and_ends_at_zero():

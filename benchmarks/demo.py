@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The demo with several seeds beside a plain U-Net with white noise of equal parameters and steps.
+
+    python benchmarks/demo.py --seeds 0 1 2 --output outputs/bench --results benchmarks/results
+
+Resumable: what is trained, generated and scored is reused. For each seed the U-Net learns the residual of the same
+regression twice: of the mean as it is, and of the shrunk mean. One CSV row a seed and model.
+"""
+
+import argparse
+import csv
+import os
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from physicsnemo_fs.config import (
+    ConvUNetConfig,
+    DemoConfig,
+    GenerateConfig,
+    GenerationConfig,
+    GenerationIOConfig,
+    TrainConfig,
+)
+from physicsnemo_fs.files import atomic_path
+from physicsnemo_fs.models.conv_unet import FSConvUNet
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
+from physicsnemo_fs.pipelines.demo import compare_resolutions
+from physicsnemo_fs.pipelines.generate import generate
+from physicsnemo_fs.pipelines.score import ScoreResult, score
+from physicsnemo_fs.pipelines.train import train
+
+METRICS = ("crps_fair", "mae", "rmse", "relative_l2", "spread_skill", "spectrum_error_mean", "spectrum_error_max")
+COLUMNS = (
+    "setting", "seed", "model", "metric", "value", "ci_lo", "ci_hi", "n_times", "n_members", "parameters",
+    "date", "machine", "versions", "command",
+)  # fmt: skip
+
+
+def demo_config(overrides: list[str]) -> DemoConfig:
+    """Compose the demo's configuration."""
+    with initialize_config_module("physicsnemo_fs.conf", version_base="1.3"):
+        return OmegaConf.to_object(compose("config_demo", overrides=overrides))  # type: ignore[return-value]
+
+
+def matching_unet(parameters: int, in_channels: int, like: list[int]) -> ConvUNetConfig:
+    """Give the U-Net whose deepest level is as wide as equal parameters allow."""
+
+    def count(deepest: int) -> int:
+        network = FSConvUNet(in_channels, 1, channel_mult=[*like[:-1], deepest])
+        return sum(p.numel() for p in network.parameters())
+
+    deepest = min(range(1, 40), key=lambda d: abs(count(d) - parameters))
+    return ConvUNetConfig(channel_mult=[*like[:-1], deepest])
+
+
+def unshrunk(path: Path, target: Path) -> Path:
+    """Write the regression with its gain put back to one."""
+    if not target.exists():
+        network = load_network(path, FSRegressionSR)
+        network.set_gain(torch.ones_like(network.gain))
+        save_network(network, target)
+    return target
+
+
+def ensemble(config: DemoConfig, training: TrainConfig, regression: Path, path: Path, resolution: int, mode: str):
+    """Generate one file, or keep the one that the same configuration made."""
+    diffusion = newest(Path(training.run_dir) / "diffusion", "FSEDMPrecondSR.0.*.mdlus")
+    io = GenerationIOConfig(str(regression), str(diffusion) if mode == "all" else None, str(path))
+    generation = GenerationConfig(
+        num_ensembles=config.num_ensembles,
+        seed_batch_size=config.seed_batch_size,
+        resolution=resolution,
+        inference_mode=mode,
+        io=io,
+    )
+    return generate(GenerateConfig(training.run_dir, training.dataset, generation, config.sampler), reuse=True)
+
+
+def parameters(path: Path | None, kind: type) -> int:
+    """Count a checkpoint's parameters."""
+    return 0 if path is None else sum(p.numel() for p in load_network(path, kind).parameters())
+
+
+def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
+    """Train, generate and score every model of one seed; give the CSV rows."""
+    base = replace(config.train, seed=seed)
+    resolution = base.dataset.resolution or base.dataset.reference_resolution
+    ours = replace(base, run_dir=str(output / "operator"))
+    trained = train(ours)
+    assert trained.regression is not None  # noqa: S101 - stage=all trains both
+    size = parameters(trained.diffusion, FSEDMPrecondSR)
+    conditions = load_network(trained.diffusion, FSEDMPrecondSR).img_in_channels + 1
+    unet = matching_unet(size, conditions, config.train.model.channel_mult)
+    plain_mean = unshrunk(trained.regression, output / "FSRegressionSR_unshrunk.0.0.mdlus")
+    runs = {"operator": (ours, trained.regression)}
+    for name, mean in {"unet": plain_mean, "unet shrunk mean": trained.regression}.items():
+        training = replace(base, model=unet, stage="diffusion", run_dir=str(output / name.replace(" ", "_")))
+        training.noise = replace(base.noise, kernel="white")
+        training.training = replace(base.training, io=replace(base.training.io, regression_checkpoint_path=str(mean)))
+        train(training)
+        runs[name] = (training, mean)
+    rows = []
+    files: dict[str, Path] = {}
+    for name, (training, mean) in runs.items():
+        path = output / f"{name.replace(' ', '_')}_{resolution}.nc"
+        files[name] = ensemble(config, training, mean, path, resolution, "all")
+        fine = path.with_name(path.stem.replace(str(resolution), str(config.fine_resolution)) + ".nc")
+        ensemble(config, training, mean, fine, config.fine_resolution, "all")
+        found = compare_resolutions(path, fine)
+        rows += [row(seed, name, f"consistency_{k}", getattr(found, k)) for k in ("field", "residual")]
+        there = score([fine], output / f"scores_{fine.stem}", kmax=config.kmax, quiet=True)
+        rows.append(row(seed, name, f"crps_fair_at_{config.fine_resolution}", value(there, "crps_fair")))
+    files["dressed"] = ensemble(config, ours, trained.regression, output / "dressed.nc", resolution, "dressed")
+    for name, path in files.items():
+        result = score([path, files["operator"]], output / f"scores_{path.stem}", kmax=config.kmax, quiet=True)
+        model, operator = (list(dict.fromkeys(r.model for r in result.rows))[i] for i in (0, 1))
+        count = (
+            parameters(newest(Path(runs[name][0].run_dir) / "diffusion", "*.mdlus"), FSEDMPrecondSR)
+            if name in runs
+            else 0
+        )
+        for r in result.rows:
+            if r.model == model and r.metric in METRICS:
+                rows.append(row(seed, name, r.metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members, count))
+            if name == "operator" and r.model in ("regression", "interpolation") and r.metric in METRICS:
+                rows.append(row(seed, r.model, r.metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members, size))
+            if r.model == operator and r.metric == "crps_ratio" and name != "operator":
+                metric = f"crps of operator / {name}, paired"
+                rows.append(row(seed, "operator", metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members))
+    return rows
+
+
+def value(result: ScoreResult, metric: str) -> float:
+    """Give a metric of the first model."""
+    return result.row(result.rows[0].model, metric, result.rows[0].variable).value
+
+
+def row(seed: int, model: str, metric: str, value: float, lo=np.nan, hi=np.nan, times=0, members=0, size=0) -> dict:
+    """Make one CSV row without its provenance."""
+    return {
+        "seed": seed, "model": model, "metric": metric, "value": f"{value:.6g}", "ci_lo": f"{lo:.6g}",
+        "ci_hi": f"{hi:.6g}", "n_times": times, "n_members": members, "parameters": size,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--setting", default="kolmogorov", help="dataset configuration")
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
+    parser.add_argument("--results", type=Path, default=Path("outputs/bench/results"))
+    arguments, overrides = parser.parse_known_args()
+    config = demo_config([f"dataset@train.dataset={arguments.setting}", *overrides])
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    provenance = {
+        "setting": arguments.setting,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{device} {platform.machine()}",
+        "versions": f"physicsnemo-fs {version('physicsnemo-fs')} torch {version('torch')}",
+        "command": "python benchmarks/demo.py " + " ".join(f"--seeds {s}" for s in arguments.seeds),
+    }
+    for seed in arguments.seeds:
+        rows = run_seed(config, seed, arguments.output / arguments.setting / f"seed{seed}")
+        with atomic_path(arguments.results / f"demo_{arguments.setting}_seed{seed}.csv") as temporary:
+            with open(temporary, "w", newline="", encoding="utf-8") as stream:
+                table = csv.DictWriter(stream, COLUMNS)
+                table.writeheader()
+                table.writerows(r | provenance for r in rows)
+        print("\n".join(f"seed {seed} {r['model']:18} {r['metric']:40} {r['value']}" for r in rows))
+
+
+if __name__ == "__main__":
+    main()
