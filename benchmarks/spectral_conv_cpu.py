@@ -9,20 +9,13 @@ Example: python benchmarks/spectral_conv_cpu.py --output spectral_conv_cpu.csv
 """
 
 import argparse
-import csv
-import datetime
-import importlib.metadata
 import itertools
-import platform
-import shlex
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from physicsnemo.nn.module.spectral_layers import SpectralConv2d as PhysicsNeMoSpectralConv2d
+from timing import summarise, time_rounds, write_csv
 
 from physicsnemo_fs.kernels import spectral_conv2d
 from physicsnemo_fs.nn.spectral import SpectralConv2d
@@ -90,42 +83,8 @@ def run_case(batch: int, channels: int, size: int, modes: int, rounds: int) -> l
     return [
         {**case, "pass": name, **summary}
         for name, run in passes.items()
-        for summary in summarise(time_rounds(run, variants, rounds, clear_gradients))
+        for summary in summarise(time_rounds(run, variants, rounds, clear_gradients), BASELINE)
     ]
-
-
-def time_rounds(
-    run: Callable, variants: dict[str, Callable], rounds: int, before: Callable[[], None]
-) -> dict[str, list[float]]:
-    """Give the milliseconds of each variant in each round, after two rounds that are thrown away."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 2):
-        for name, variant in variants.items():
-            before()
-            start = time.perf_counter()
-            run(variant)
-            if number >= 2:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def summarise(times: dict[str, list[float]]) -> list[dict]:
-    """Give median times and the quantiles of the ratio baseline / variant within each round."""
-    rows = []
-    for name, values in times.items():
-        ratios = [base / value for base, value in zip(times[BASELINE], values, strict=True)]
-        low, *_, high = statistics.quantiles(ratios, n=5)
-        rows.append(
-            {
-                "variant": name,
-                "median_ms": round(statistics.median(values), 3),
-                "median_ratio": round(statistics.median(ratios), 3),
-                "p20_ratio": round(low, 3),
-                "p80_ratio": round(high, 3),
-                "rounds": len(values),
-            }
-        )
-    return rows
 
 
 def print_row(row: dict) -> None:
@@ -136,33 +95,6 @@ def print_row(row: dict) -> None:
         f"{row['median_ratio']:6.2f} {row['p20_ratio']:6.2f} {row['p80_ratio']:6.2f}",
         flush=True,
     )
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write the rows, each with where, when and how it was measured."""
-    context = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": shlex.join(["python", "benchmarks/spectral_conv_cpu.py", *sys.argv[1:]]),
-        "cpu": cpu_name(),
-        "threads": torch.get_num_threads(),
-        "dtype": "float32",
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("torch", "nvidia-physicsnemo", "physicsnemo-fs")},
-    }
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *context])
-        writer.writeheader()
-        writer.writerows({**row, **context} for row in rows)
-
-
-def cpu_name() -> str:
-    """Give the processor's name and number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    vectors = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    return f"{names[0]}, {len(names)} cores, {vectors}" if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

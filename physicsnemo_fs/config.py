@@ -200,6 +200,7 @@ class TrainingConfig:
     augment: bool = key(True, "Augment by the dataset's exact symmetries.")
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
     calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.")
+    warm_start: bool = key(True, "Start the diffusion backbone from the regression's weights where they fit.")
     hr_mean_conditioning: bool = key(True, "Give the regression mean to the diffusion network as a condition.")
 
 
@@ -252,6 +253,7 @@ class GenerationConfig:
     times: list[str] | None = key(None, "ISO times to generate; null for all of the split.")
     max_times: int | None = key(None, "Most times to generate, evenly spread; null for all.")
     resolution: int | None = key(None, "Output grid (points along a side); null takes the dataset's resolution.")
+    picture: bool = key(True, "Write a picture of one time beside the file.")
     inference_mode: str = key("all", "all, regression, diffusion, or dressed (mean plus a fitted Gaussian field).")
     io: GenerationIOConfig = key(GenerationIOConfig, "Files.")
 
@@ -261,6 +263,7 @@ class GenerateConfig:
     """``generate.py``."""
 
     run_dir: str = key("outputs/run", "Training run whose newest checkpoints are used.")
+    pretrained: str | None = key(None, "Shipped networks to use instead of a run's: kolmogorov_re40.")
     dataset: DatasetConfig = key(DatasetConfig, "The data.")
     generation: GenerationConfig = key(GenerationConfig, "The ensemble.")
     sampler: SamplerConfig = key(SamplerConfig, "The reverse diffusion.")

@@ -112,15 +112,39 @@ def prepare(
     Raises:
         InputError: If an existing file is damaged, the folder cannot be written or the flow is unstable.
     """
-    paths = {split: store_path(folder, splits, split) for split in get_args(Split)}
-    for split, path in paths.items():
-        if path.exists():
-            read_header(path, expected_key=store_key(splits.flow(split), splits.flow("train")))
-            continue
-        moments = None if split == "train" else read_header(paths["train"]).moments
-        with _bar(f"simulating {path.name}", progress) as report:
-            write_store(path, splits.flow(split), splits.flow("train"), moments, device, report)
-    return paths
+    return {split: prepare_split(folder, splits, split, None, device, progress) for split in get_args(Split)}
+
+
+def prepare_split(
+    folder: str | Path,
+    splits: KolmogorovSplits,
+    split: Split,
+    moments: Moments | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Make sure that one split's file exists, and the training split's unless its moments are known.
+
+    Args:
+        folder: Where the files are; it is made if it is missing.
+        splits: What they hold.
+        split: The split that is needed.
+        moments: Moments of the training split, from a checkpoint that was trained on it.
+        device: Where to simulate.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InputError: If an existing file is damaged, the folder cannot be written or the flow is unstable.
+    """
+    path = store_path(folder, splits, split)
+    if path.exists():
+        read_header(path, expected_key=store_key(splits.flow(split), splits.flow("train")))
+        return path
+    if split != "train" and moments is None:
+        moments = read_header(prepare_split(folder, splits, "train", None, device, progress)).moments
+    with _bar(f"simulating {path.name}", progress) as report:
+        write_store(path, splits.flow(split), splits.flow("train"), moments, device, report)
+    return path
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from physicsnemo_fs.nn.resample import fourier_resample
 from physicsnemo_fs.nn.unet import UStack
 
 SMALLEST_GRID = 16
+OVERSAMPLING = 4
+"""Samples a mode of the pure spectral operator's deeper levels."""
 
 
 class FSUNO(FSModule):
@@ -28,9 +30,9 @@ class FSUNO(FSModule):
 
     so that inputs which agree on the band :math:`|k| < g_0/2` give the same output function at every resolution,
     to rounding. Modes beyond the band see :math:`F = 0`. With ``level_grid=None`` the operator is purely spectral
-    (pointwise maps and spectral convolutions only): level ``i`` computes on the input's grid divided by ``2**i``, as
-    in the classic U-NO. Where the hidden fields reach beyond the deeper grids, that operator depends on the resolution;
-    pinned grids with ``local_kernel=1`` are purely spectral and do not.
+    (pointwise maps and spectral convolutions only), a U-NO whose first level computes on the input's own grid and
+    whose deeper levels compute on fixed grids of four times their modes (never finer than the input's), so that only
+    the aliasing of the first level's nonlinearities depends on the resolution.
 
     Args:
         in_channels: Channels in, coordinates not counted.
@@ -105,7 +107,7 @@ class FSUNO(FSModule):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.level_grid = None if level_grid is None else tuple(level_grid)
-        self.num_levels = len(channel_mult)
+        self.n_modes = tuple(n_modes)
         self.coord_features = coord_features
         self.boundary = boundary
         self.embedding_channels = embedding_channels
@@ -134,10 +136,12 @@ class FSUNO(FSModule):
             [(64, 96), (32, 48), (16, 24), (8, 12)]
         """
         height, width = shape
-        if self.level_grid is None:
-            return [(-(-height // 2**i), -(-width // 2**i)) for i in range(self.num_levels)]
         short = min(shape)
-        return [(round(g * height / short), round(g * width / short)) for g in self.level_grid]
+        if self.level_grid is None:
+            sides = [short, *(min(short, OVERSAMPLING * m) for m in self.n_modes[1:])]
+        else:
+            sides = list(self.level_grid)
+        return [(round(g * height / short), round(g * width / short)) for g in sides]
 
     def forward(
         self,

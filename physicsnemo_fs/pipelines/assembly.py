@@ -17,7 +17,8 @@ from physicsnemo_fs.config import (
 from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDataset
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
 from physicsnemo_fs.data.kolmogorov import KolmogorovConfig
-from physicsnemo_fs.data.store import KolmogorovSplits, KolmogorovStore, prepare
+from physicsnemo_fs.data.normalize import Moments
+from physicsnemo_fs.data.store import KolmogorovSplits, KolmogorovStore, prepare_split
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.diffusion.spectra import Kernel, LegacyRBF, Matched, Matern, White
@@ -57,8 +58,17 @@ def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
     )
 
 
-def open_dataset(config: DatasetConfig, split: str, resolution: int | None) -> DownscalingDataset:
+def open_dataset(
+    config: DatasetConfig, split: str, resolution: int | None, moments: Moments | None = None
+) -> DownscalingDataset:
     """Open a split of the dataset that ``dataset=...`` names, at ``resolution`` or else the configured one.
+
+    Args:
+        config: The dataset.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        resolution: Fine grid size.
+        moments: Statistics of the training split where they are known from a checkpoint, so that a simulated source
+            need not make that split.
 
     Raises:
         InputError: If the data is missing, damaged, or cannot have this resolution.
@@ -71,7 +81,7 @@ def open_dataset(config: DatasetConfig, split: str, resolution: int | None) -> D
             f"{config.lowres_scale_factor} and {config.reference_resolution}"
         )
     return KolmogorovDataset(
-        _source(config, split),
+        _source(config, split, moments),
         resolution or config.resolution or config.reference_resolution,
         coarse_size=config.reference_resolution // config.lowres_scale_factor,
         coarsening=config.coarsening,  # type: ignore[arg-type]
@@ -79,11 +89,10 @@ def open_dataset(config: DatasetConfig, split: str, resolution: int | None) -> D
     )
 
 
-def _source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, split: str) -> FieldSource:
+def _source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, split: str, moments: Moments | None) -> FieldSource:
     if isinstance(config, KolmogorovDatasetConfig):
-        return KolmogorovStore(
-            prepare(config.data_path or "outputs/data", kolmogorov_splits(config))[cast(Split, split)]
-        )
+        folder = config.data_path or "outputs/data"
+        return KolmogorovStore(prepare_split(folder, kolmogorov_splits(config), cast(Split, split), moments))
     if config.data_path is None:
         raise InputError("dataset=ns_re40 needs the file: set dataset.data_path=.../2D_NS_Re40.npy")
     return NSRe40Source(

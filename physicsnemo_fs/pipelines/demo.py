@@ -128,7 +128,8 @@ def compare_resolutions(coarse: Path, fine: Path) -> Consistency:
         times = range(len(small.times))
         members = [np.stack([f.prediction(variable, t) for t in times]) for f in (small, large)]
         means = [np.stack([f.regression(variable, t) for t in times])[:, None] for f in (small, large)]
-    return same_seed_consistency(members[0], members[1], means[0], means[1])
+    coarse_mean, fine_mean = (np.broadcast_to(m, u.shape).copy() for m, u in zip(means, members, strict=True))
+    return same_seed_consistency(members[0], members[1], coarse_mean, fine_mean)
 
 
 def summary(config: DemoConfig, scores: ScoreResult, fine_scores: ScoreResult, consistency: Consistency) -> list[str]:

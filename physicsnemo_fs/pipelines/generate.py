@@ -31,6 +31,8 @@ from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
+from physicsnemo_fs.pipelines.pictures import samples_picture
+from physicsnemo_fs.pipelines.pretrained import find_pretrained
 from physicsnemo_fs.pipelines.stages import regression_channels, require_target
 from physicsnemo_fs.pipelines.trainer import autocast, to_device
 from physicsnemo_fs.random import derive_key
@@ -79,7 +81,8 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
         provenance = _provenance(config, networks)
         if reuse and path.exists() and _made_by(path, provenance):
             return path
-        dataset = open_dataset(config.dataset, generation.split, generation.resolution)
+        moments = find_pretrained(config.pretrained).moments if config.pretrained else None
+        dataset = open_dataset(config.dataset, generation.split, generation.resolution, moments)
         _check_channels(networks, dataset)
         chosen = _choose_times(dataset, generation.times, generation.max_times)
         seeds = [generation.seed + m for m in range(generation.num_ensembles)]
@@ -104,6 +107,8 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
             for position, fields in _generate(config, networks, source, dataset, chosen, seeds, ranks, bar):
                 with nvtx.annotate("write"):
                     writer.write(position, **fields)
+        if generation.picture:
+            samples_picture(path, path.with_suffix(".png"))
         return path
 
 
@@ -114,11 +119,15 @@ def _made_by(path: Path, provenance: dict[str, Any]) -> bool:
 
 def _load_networks(config: GenerateConfig, ranks: Ranks) -> Networks:
     mode, io, run_dir = config.generation.inference_mode, config.generation.io, Path(config.run_dir)
+    mean, residual = io.reg_ckpt_filename, io.res_ckpt_filename
+    if config.pretrained:
+        shipped = find_pretrained(config.pretrained)
+        mean, residual = mean or str(shipped.regression), residual or str(shipped.diffusion)
     files: dict[str, Path] = {}
     if mode != "diffusion":
-        files["regression"] = _find(io.reg_ckpt_filename, run_dir / "regression", FSRegressionSR, "reg_ckpt_filename")
+        files["regression"] = _find(mean, run_dir / "regression", FSRegressionSR, "reg_ckpt_filename")
     if mode in ("all", "diffusion"):
-        files["diffusion"] = _find(io.res_ckpt_filename, run_dir / "diffusion", FSEDMPrecondSR, "res_ckpt_filename")
+        files["diffusion"] = _find(residual, run_dir / "diffusion", FSEDMPrecondSR, "res_ckpt_filename")
     regression = load_network(files["regression"], FSRegressionSR) if "regression" in files else None
     diffusion = load_network(files["diffusion"], FSEDMPrecondSR) if "diffusion" in files else None
     return Networks(

@@ -9,6 +9,7 @@ import torch
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.residual import assemble_condition
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
+from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.figures import Panel, field_scale, panel_figure, save_figure
@@ -57,3 +58,28 @@ def ensemble_picture(
         [field for row in rows for _, field in row], f"{channel.long_name or channel.name} [{unit_text(channel.unit)}]"
     )
     save_figure(panel_figure([[Panel(title, field, scale) for title, field in row] for row in rows]), path)
+
+
+def samples_picture(samples: Path, path: Path) -> None:
+    """Draw the first time of a samples file: input, mean, truth, two members and the spread of all.
+
+    Args:
+        samples: A file of generated ensembles.
+        path: The PNG to write.
+    """
+    with EnsembleFile(samples) as file:
+        name = file.variables[0]
+        members = file.prediction(name, 0)
+        row = [("input", file.input(name, 0))] if name in file.input_variables else []
+        row += [("mean", file.regression(name, 0))] if file.has_regression else []
+        row += [("truth", file.truth(name, 0))] if file.has_truth else []
+        row += [(f"member {m}", members[m]) for m in range(min(PICTURE_MEMBERS, len(members)))]
+        channel = file.channel(name)
+        label = f"{channel.long_name or name} [{unit_text(channel.unit)}]"
+    scale = field_scale([field for _, field in row], label)
+    panels = [Panel(title, field, scale) for title, field in row]
+    if len(members) > 1:
+        spread = members.std(axis=0, ddof=1)
+        panels.append(Panel("spread", spread, field_scale([spread], f"spread of {label}")))
+    half = len(row) - PICTURE_MEMBERS if len(members) > 1 else len(row)
+    save_figure(panel_figure([line for line in (panels[:half], panels[half:]) if line]), path)

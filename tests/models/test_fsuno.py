@@ -90,11 +90,11 @@ def test_spectral_operator_of_one_level_is_nearly_one_map():
 
 
 @torch.no_grad()
-def test_spectral_operator_of_several_levels_cuts_where_the_grid_says():
-    """Deeper levels keep other bands of the hidden fields at 64 and at 128: measured 0.04."""
-    network = randomize(FSUNO(3, 1, channel_mult=(2, 4), n_modes=(16, 8), **SPECTRAL))
+def test_spectral_operator_of_several_levels_is_nearly_one_map():
+    """Deeper levels compute on fixed grids: measured 3e-4."""
+    network = randomize(FSUNO(3, 1, channel_mult=(2, 4, 4), n_modes=(16, 8, 4), **SPECTRAL))
     coarse, fine = (network(band_limited((n, n)), LABELS) for n in (64, 128))
-    assert 1e-3 < relative_error(fine[..., ::2, ::2], coarse) < 0.2
+    assert_close(fine[..., ::2, ::2], coarse, 1e-3)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 16), (16, 40), (21, 33), (70, 35)])

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Small trained networks that come with the package, so that there is something to look at within a minute."""
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from physicsnemo_fs.data.normalize import Moments
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.files import atomic_path, make_folder
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
+
+FOLDER = Path(str(files("physicsnemo_fs"))) / "pretrained"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Paths of a shipped pair of networks, and the statistics of the data they were trained on."""
+
+    regression: Path
+    diffusion: Path
+    moments: Moments
+
+
+def find_pretrained(name: str) -> Pretrained:
+    """Give the shipped networks of that name.
+
+    Raises:
+        InputError: If there are none, naming those there are.
+
+    Example:
+        >>> find_pretrained("kolmogorov_re40").regression.name
+        'regression.mdlus'
+    """
+    folder = FOLDER / name
+    if not (folder / "provenance.json").is_file():
+        there = sorted(p.name for p in FOLDER.iterdir()) if FOLDER.is_dir() else []
+        raise InputError(f"no pretrained networks named {name!r}: there are {', '.join(there) or 'none'}")
+    record = json.loads((folder / "provenance.json").read_text())
+    return Pretrained(folder / "regression.mdlus", folder / "diffusion.mdlus", Moments(**record["moments"]))
+
+
+def _deflate(path: Path) -> None:
+    """Rewrite a zip archive with compressed entries; every reader of .mdlus takes it."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+        for name, content in entries.items():
+            out.writestr(name, content)
+
+
+def pack(run_dir: Path, folder: Path, moments: Moments, facts: dict[str, Any]) -> None:
+    """Write the newest networks of a run in half precision, with a record of where they come from.
+
+    Args:
+        run_dir: The run.
+        folder: Where ``regression.mdlus``, ``diffusion.mdlus`` and ``provenance.json`` go.
+        moments: Statistics of the training split.
+        facts: What else the record says: command, date, scores.
+
+    Raises:
+        InputError: If the run is not finished.
+    """
+    make_folder(folder)
+    for name, kind in (("regression", FSRegressionSR), ("diffusion", FSEDMPrecondSR)):
+        path = newest(run_dir / name, f"{kind.__name__}.0.*.mdlus")
+        if path is None:
+            raise InputError(f"{run_dir / name} holds no {kind.__name__}: train it first")
+        save_network(load_network(path, kind).half(), folder / f"{name}.mdlus")
+        _deflate(folder / f"{name}.mdlus")
+    record = {
+        "moments": asdict(moments),
+        "stages": {name: json.loads((run_dir / name / "run.json").read_text()) for name in ("regression", "diffusion")},
+        "packages": {name: version(name) for name in ("physicsnemo-fs", "nvidia-physicsnemo", "torch")},
+        **facts,
+    }
+    with atomic_path(folder / "provenance.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
