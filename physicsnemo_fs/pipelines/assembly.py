@@ -59,7 +59,11 @@ def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
 
 
 def open_dataset(
-    config: DatasetConfig, split: str, resolution: int | None, moments: Moments | None = None
+    config: DatasetConfig,
+    split: str,
+    resolution: int | None,
+    moments: Moments | None = None,
+    truth_required: bool = True,
 ) -> DownscalingDataset:
     """Open a split of the dataset that ``dataset=...`` names, at ``resolution`` or else the configured one.
 
@@ -69,6 +73,7 @@ def open_dataset(
         resolution: Fine grid size.
         moments: Statistics of the training split where they are known from a checkpoint, so that a simulated source
             need not make that split.
+        truth_required: Refuse a resolution that the stored truth does not have.
 
     Raises:
         InputError: If the data is missing, damaged, or cannot have this resolution.
@@ -86,6 +91,7 @@ def open_dataset(
         coarse_size=config.reference_resolution // config.lowres_scale_factor,
         coarsening=config.coarsening,  # type: ignore[arg-type]
         window_size=config.window_size,
+        truth_required=truth_required,
     )
 
 

@@ -82,7 +82,7 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
         if reuse and path.exists() and _made_by(path, provenance):
             return path
         moments = find_pretrained(config.pretrained).moments if config.pretrained else None
-        dataset = open_dataset(config.dataset, generation.split, generation.resolution, moments)
+        dataset = open_dataset(config.dataset, generation.split, generation.resolution, moments, truth_required=False)
         _check_channels(networks, dataset)
         chosen = _choose_times(dataset, generation.times, generation.max_times)
         seeds = [generation.seed + m for m in range(generation.num_ensembles)]
@@ -99,6 +99,7 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
             input_channels=dataset.input_channels,
             member_seeds=tuple(seeds),
             provenance=provenance,
+            has_truth=dataset.fetch([int(chosen[0])]).target is not None,
             has_regression=networks.regression is not None,
         )
         source = _member_source(config, networks, dataset, ranks)

@@ -85,6 +85,13 @@ def test_the_same_seed_is_the_same_function_on_a_coarser_grid(samples, data, run
     assert same_seed_consistency(members(path), members(samples)).field < 0.05
 
 
+def test_a_grid_finer_than_any_truth_is_the_same_function_without_truth(samples, data, run_dir, tmp_path):
+    path = generate(configuration(data, run_dir, tmp_path / "fine.nc", resolution=48))
+    with EnsembleFile(path) as file:
+        assert not file.has_truth
+    assert same_seed_consistency(members(samples), members(path)).field < 1e-5
+
+
 def test_a_reused_file_is_kept_and_another_configuration_replaces_it(data, run_dir, tmp_path):
     config = configuration(data, run_dir, tmp_path / "x.nc", num_ensembles=1)
     path = generate(config, reuse=True)
@@ -106,7 +113,7 @@ def test_churn_gives_other_samples(samples, data, run_dir, tmp_path):
         ({"times": ["1999-01-01"]}, "is not among the 4 times of the split, which run from"),
         ({"times": ["yesterday"]}, "must be ISO times"),
         ({"num_ensembles": 0}, "num_ensembles must be at least 1"),
-        ({"resolution": 64}, "64"),
+        ({"resolution": 3}, "resolution must lie between the coarse grid 4"),
     ],
 )
 def test_an_impossible_request_is_refused(options, message, data, run_dir, tmp_path):

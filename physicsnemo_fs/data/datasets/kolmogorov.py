@@ -62,11 +62,12 @@ class KolmogorovDataset:
 
     Args:
         source: Stored trajectories, for example :class:`physicsnemo_fs.data.store.KolmogorovStore`.
-        resolution: Fine grid size, at most the stored one; ``None`` is the stored one.
+        resolution: Fine grid size; ``None`` is the stored one.
         coarse_size: Coarse grid size.
         coarsening: How the coarse frames are made, see :func:`physicsnemo_fs.data.coarsening.coarsen`.
         window_size: Frames ``k`` on either side of the middle one.
         sample_stride: Take every so-many-th frame as the middle of a sample.
+        truth_required: Refuse a resolution beyond the stored one; otherwise its samples come without target.
 
     Raises:
         InputError: If the sizes do not fit the stored fields, or the frames are spaced otherwise than in
@@ -92,10 +93,11 @@ class KolmogorovDataset:
         coarsening: Coarsening = "cell_average",
         window_size: int = 0,
         sample_stride: int = 1,
+        truth_required: bool = True,
     ):
         resolution = source.grid_size if resolution is None else resolution
         check_coarsening(coarsening, coarse_size, source.grid_size)
-        _check_sizes(source, resolution, coarse_size, window_size, sample_stride)
+        _check_sizes(source, resolution, coarse_size, window_size, sample_stride, truth_required)
         self.source = source
         self.coarsening = coarsening
         self.coarse_size = coarse_size
@@ -136,16 +138,19 @@ class KolmogorovDataset:
         if augmentation_keys is not None:
             window = self._augment(window, augmentation_keys)
         coarse = coarsen(window, self.coarse_size, self.coarsening)
-        target = window[:, self.window_size : self.window_size + 1]
-        if self.grid.shape != target.shape[-2:]:
-            target = fourier_resample(target, self.grid.shape)
         channel = self.output_channels[0]
+        target = self._truth(window[:, self.window_size : self.window_size + 1])
         return Batch(
             coarse=channel.normalize(coarse),
             invariants=self._invariants.expand(len(ids), -1, -1, -1),
-            target=channel.normalize(target),
+            target=None if target is None else channel.normalize(target),
             index=torch.from_numpy(ids),
         )
+
+    def _truth(self, stored: Float[Tensor, "sample 1 y x"]) -> Float[Tensor, "sample 1 new_y new_x"] | None:
+        if self.grid.shape[0] > self.source.grid_size:
+            return None
+        return stored if self.grid.shape == stored.shape[-2:] else fourier_resample(stored, self.grid.shape)
 
     def _windows(self, ids: Int[np.ndarray, " sample"]) -> Float[Tensor, "sample frame y x"]:
         trajectories, positions = np.divmod(ids, len(self._middle_frames))
@@ -174,8 +179,10 @@ def _times(trajectory_ids: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     return (EPOCH + days[:, None] + within_day[None, :]).ravel()
 
 
-def _check_sizes(source: FieldSource, resolution: int, coarse_size: int, window: int, stride: int) -> None:
-    if not coarse_size <= resolution <= source.grid_size:
+def _check_sizes(
+    source: FieldSource, resolution: int, coarse_size: int, window: int, stride: int, truth_required: bool
+) -> None:
+    if resolution < coarse_size or (truth_required and resolution > source.grid_size):
         raise InputError(
             f"resolution must lie between the coarse grid {coarse_size} and the stored grid "
             f"{source.grid_size}: got {resolution}; reduce it or store a finer truth"
