@@ -200,7 +200,6 @@ class TrainingConfig:
     augment: bool = key(True, "Augment by the dataset's exact symmetries.")
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
     calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.")
-    warm_start: bool = key(True, "Start the diffusion backbone from the regression's weights where they fit.")
     hr_mean_conditioning: bool = key(True, "Give the regression mean to the diffusion network as a condition.")
 
 

@@ -132,8 +132,6 @@ def _train_diffusion(
         noise["sigma_max"],
         noise["field"],
     )
-    if config.training.warm_start:
-        warm_start(network, regression)
     scheduler = FunctionSpaceScheduler(
         RandomField.from_dict(noise["field"]),
         sigma_min=noise["sigma_min"],
@@ -151,20 +149,6 @@ def _train_diffusion(
     trainer = Trainer(stage, training, validation, config.training, hp, config.seed, folder, ranks, picture)
     trainer.resume()
     return trainer.run()
-
-
-def warm_start(denoiser: FSEDMPrecondSR, regression: FSRegressionSR) -> None:
-    """Start the denoiser's backbone from the regression's: every weight of equal name and shape, the output excepted.
-
-    Both see the same conditions, so that what the mean has learnt about them need not be learnt again. The output
-    layer stays zero: the first denoiser is the preconditioner's skip.
-    """
-    source = regression.backbone.state_dict()
-    target = denoiser.backbone.state_dict()
-    for name, value in source.items():
-        if name in target and target[name].shape == value.shape and ".project." not in name:
-            target[name] = value
-    denoiser.backbone.load_state_dict(target)
 
 
 def _measure(
@@ -226,7 +210,6 @@ def _claim_folder(config: TrainConfig, folder: Path, stage: str, training: Downs
     }
     if stage == "diffusion":
         determining["noise"] = asdict(config.noise)
-        determining["warm_start"] = config.training.warm_start
         determining["hr_mean_conditioning"] = config.training.hr_mean_conditioning
     record = folder / "run.json"
     if record.exists():
