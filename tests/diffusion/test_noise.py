@@ -120,7 +120,7 @@ def test_matched_is_trace_class_and_never_zero():
 
 
 def test_matched_fit_reproduces_the_measured_shells():
-    """Measured deviation from proportionality 2e-5; the constant differs by the share of the tail."""
+    """Proportional; the constant differs by the share of the tail."""
     truth = RandomField(Matern(1.0, 0.1))
     power = measure_power(truth.sample(range(100), 2, (32, 32), dtype=DOUBLE))
     kernel = Matched.fit(power, tail_range=(8, 15))
@@ -320,7 +320,7 @@ def test_samples_have_the_covariance(kernel, boundary):
 )
 @pytest.mark.parametrize("displacement", [(0.0, 0.1), (0.2, 0.05), (0.5, 0.0), (0.9, 0.9)])
 def test_a_bounded_domain_has_the_covariance_of_the_plane(nu, correlation, tolerance, displacement):
-    """Measured error 2.2e-3 (modes above 400 of the torus) and 8e-7."""
+    """Up to the modes above 400 of the torus."""
     field = RandomField(Matern(nu, 0.1), boundary="bounded")
     value = covariance_function(field, displacement, (400, 400))
     assert abs(value - correlation(math.hypot(*displacement))) < tolerance

@@ -254,7 +254,7 @@ def test_nvidias_deterministic_sampler_gives_the_same_samples(name):
 
 
 def test_nvidias_stochastic_sampler_gives_the_same_samples():
-    """With our noise as its randn_like; it computes its time steps in float32, measured error 3e-6."""
+    """With our noise as its randn_like; it computes its time steps in float32."""
     scheduler, data = FunctionSpaceScheduler(FIELD), GaussianData((26, 26))
     levels, x = start(scheduler, (26, 26), [1, 2], 9)
     solver = HeunSolver(scheduler.get_denoiser(x0_predictor=data))
