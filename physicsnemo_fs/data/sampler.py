@@ -63,6 +63,16 @@ class EpochSampler:
         return draws.permutation(self.num_samples)
 
 
+def evenly_spread(total: int, count: int) -> list[int]:
+    """Give ``count`` ids spread evenly over ``range(total)``, the first always 0.
+
+    Example:
+        >>> evenly_spread(10, 4)
+        [0, 2, 5, 7]
+    """
+    return [i * total // count for i in range(count)]
+
+
 def rank_share(total: int, rank: int, world_size: int) -> range:
     """Give the contiguous part of a global batch that one rank computes; all ranks together cover it once.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import Matched, measure_power
+from physicsnemo_fs.metrics.crps import crps_fair
 from physicsnemo_fs.random import derive_key
 
 SCALES = tuple(0.6 + 0.05 * i for i in range(11))
@@ -45,10 +46,7 @@ class DressedMean:
 
 
 def _fair_crps(members: Tensor, truth: Tensor) -> Tensor:
-    count = members.shape[0]
-    weight = (2 * torch.arange(1, count + 1, dtype=members.dtype) - count - 1).view(-1, *[1] * truth.ndim)
-    spread = (weight * members.sort(dim=0).values).sum(0) / (count * (count - 1))
-    return ((members - truth).abs().mean(0) - spread).mean(dim=(0, 2, 3))
+    return torch.from_numpy(crps_fair(members.numpy(), truth.numpy())).mean(dim=(0, 2, 3))
 
 
 def fit_dressing(pairs: Iterable[tuple[Tensor, Tensor]], extent: tuple[float, float], boundary: str) -> DressedMean:

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
 from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
@@ -33,11 +34,12 @@ from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import find_pretrained
-from physicsnemo_fs.pipelines.stages import regression_channels, require_target
-from physicsnemo_fs.pipelines.trainer import autocast, to_device
+from physicsnemo_fs.pipelines.stages import regression_channels, to_device, truth_and_mean
+from physicsnemo_fs.pipelines.trainer import autocast
 from physicsnemo_fs.random import derive_key
 
 PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
+DRESSING_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _choose_times(dataset: DownscalingDataset, times: list[str] | None, most: in
     """
     if times is None:
         count = len(dataset) if most is None else min(most, len(dataset))
-        return np.arange(count) * len(dataset) // max(count, 1)
+        return np.array(evenly_spread(len(dataset), count), dtype=np.int64)
     wanted = _parse_times(times)
     positions = {t: i for i, t in enumerate(dataset.times)}
     missing = [str(t) for t in wanted if t not in positions]
@@ -222,7 +224,7 @@ def _member_source(config: GenerateConfig, networks: Networks, dataset: Downscal
     if mode == "dressed":
         assert networks.regression is not None  # noqa: S101 - _load_networks loads the regression in this mode
         validation = open_dataset(config.dataset, "validation", None)
-        pairs = _pairs(networks.regression, validation, ranks)
+        pairs = truth_and_mean(networks.regression, validation, range(len(validation)), DRESSING_BATCH, ranks.device)
         return _Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
     assert networks.diffusion is not None  # noqa: S101 - _load_networks loads the denoiser in these modes
     s = config.sampler
@@ -238,15 +240,6 @@ def _member_source(config: GenerateConfig, networks: Networks, dataset: Downscal
     )
     conditions, _ = regression_channels(dataset)
     return _Diffused(sampler, networks.diffusion.img_in_channels != conditions)
-
-
-def _pairs(regression: FSRegressionSR, dataset: DownscalingDataset, ranks: Ranks) -> Iterator[tuple[Tensor, Tensor]]:
-    for start in range(0, len(dataset), 32):
-        ids = list(range(start, min(start + 32, len(dataset))))
-        batch = to_device(dataset.fetch(ids), ranks.device)
-        condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
-        with torch.no_grad():
-            yield require_target(batch), regression(None, condition)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.residual import assemble_condition
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
@@ -32,7 +33,7 @@ def ensemble_picture(
         denoiser: The residual's denoiser, if there is one yet.
         path: The PNG to write.
     """
-    ids = [i * len(dataset) // PICTURE_SAMPLES for i in range(PICTURE_SAMPLES)]
+    ids = evenly_spread(len(dataset), PICTURE_SAMPLES)
     batch = dataset.fetch(ids)
     device = next(regression.parameters()).device
     condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid).to(device)

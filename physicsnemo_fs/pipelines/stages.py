@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two stages of training: what is learnt, and with which loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +58,26 @@ def require_target(batch: Batch) -> Tensor:
     if batch.target is None:
         raise InputError("training and calibration need the fine truth: the dataset gave samples without it")
     return batch.target
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move a batch."""
+    if device.type == "cpu":
+        return batch
+    target = None if batch.target is None else batch.target.to(device, non_blocking=True)
+    coarse, invariants = batch.coarse.to(device, non_blocking=True), batch.invariants.to(device, non_blocking=True)
+    return Batch(coarse, invariants, target, batch.index)
+
+
+@torch.no_grad()
+def truth_and_mean(
+    regression: FSRegressionSR, dataset: DownscalingDataset, ids: Sequence[int], batch_size: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give batches of (truth, mean), each ``[batch, channel, height, width]``, of the samples ``ids``."""
+    for start in range(0, len(ids), batch_size):
+        batch = to_device(dataset.fetch(ids[start : start + batch_size]), device)
+        condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+        yield require_target(batch), regression(None, condition)
 
 
 def regression_channels(dataset: DownscalingDataset) -> tuple[int, int]:

@@ -4,21 +4,19 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from physicsnemo_fs import __version__
 from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
+from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.residual import assemble_condition
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
@@ -33,9 +31,9 @@ from physicsnemo_fs.pipelines.stages import (
     RegressionStage,
     first_guess,
     regression_channels,
-    require_target,
+    truth_and_mean,
 )
-from physicsnemo_fs.pipelines.trainer import Trainer, to_device
+from physicsnemo_fs.pipelines.trainer import Trainer
 
 SIGMA_MIN = 0.002
 CALIBRATION_BATCH = 64
@@ -62,11 +60,12 @@ def train(config: TrainConfig) -> TrainResult:
     with process_group(config.training.perf.num_threads) as ranks:
         torch.manual_seed(config.seed)
         run_dir = make_folder(config.run_dir)
-        if ranks.is_main:
-            open_dataset(config.dataset, "train", None)
-        ranks.barrier()
+        if not ranks.is_main:
+            ranks.barrier()
         training = open_dataset(config.dataset, "train", None)
         validation = open_dataset(config.dataset, "validation", training.grid.shape[0])
+        if ranks.is_main:
+            ranks.barrier()
         paths: dict[str, Path | None] = {"regression": None, "diffusion": None}
         if config.stage in ("regression", "all"):
             paths["regression"] = _train_regression(config, run_dir / "regression", training, validation, ranks)
@@ -156,16 +155,9 @@ def _measure(
 ) -> Calibration:
     """Measure truth and mean over evenly spread training samples."""
     count = min(config.training.calibration_samples, len(training))
-    ids = [i * len(training) // count for i in range(count)]
-
-    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, count, CALIBRATION_BATCH):
-            batch = to_device(training.fetch(ids[start : start + CALIBRATION_BATCH]), ranks.device)
-            condition = assemble_condition(batch.coarse, batch.invariants, training.coarse_grid, training.grid)
-            with torch.no_grad():
-                yield require_target(batch), regression(None, condition)
-
-    return calibrate(pairs(), regression.gain.shape[1], relative_extent(training))
+    ids = evenly_spread(len(training), count)
+    pairs = truth_and_mean(regression, training, ids, CALIBRATION_BATCH, ranks.device)
+    return calibrate(pairs, regression.gain.shape[1], relative_extent(training))
 
 
 def _calibrate_noise(

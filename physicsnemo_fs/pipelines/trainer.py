@@ -18,13 +18,13 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from physicsnemo_fs.config import HyperParameters, TrainingConfig
-from physicsnemo_fs.data.sampler import EpochSampler, rank_share
-from physicsnemo_fs.data.types import Batch, DownscalingDataset
+from physicsnemo_fs.data.sampler import EpochSampler, evenly_spread, rank_share
+from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.files import make_folder
 from physicsnemo_fs.pipelines.checkpoints import load_state, network_path, newest, save_network, save_state
 from physicsnemo_fs.pipelines.optimisation import MovingAverage, learning_rate
-from physicsnemo_fs.pipelines.stages import Draw, Stage
+from physicsnemo_fs.pipelines.stages import Draw, Stage, to_device
 
 STATE_PATTERN = "checkpoint.0.*.pt"
 
@@ -38,15 +38,6 @@ def autocast(device: torch.device, fp_optimizations: str):
     if fp_optimizations == "amp-bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move a batch."""
-    if device.type == "cpu":
-        return batch
-    target = None if batch.target is None else batch.target.to(device, non_blocking=True)
-    coarse, invariants = batch.coarse.to(device, non_blocking=True), batch.invariants.to(device, non_blocking=True)
-    return Batch(coarse, invariants, target, batch.index)
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -197,7 +188,7 @@ class Trainer:
     def validate(self) -> float:
         """Give the validation loss of the averaged network, with fixed noise, over all ranks."""
         count = min(len(self.validation), self.config.io.validation_samples)
-        ids = [i * len(self.validation) // count for i in range(count)]
+        ids = evenly_spread(len(self.validation), count)
         ids = ids[self.ranks.rank :: self.ranks.world_size]
         sums = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
         batch_size = self.hp.batch_size_per_gpu or self.hp.total_batch_size
