@@ -40,6 +40,7 @@ from physicsnemo_fs.pipelines.generate import generate
 from physicsnemo_fs.pipelines.score import ScoreResult, score
 from physicsnemo_fs.pipelines.train import train
 
+TIMES_ON_BOTH_GRIDS = 16
 METRICS = ("crps_fair", "mae", "rmse", "relative_l2", "spread_skill", "spectrum_error_mean", "spectrum_error_max")
 COLUMNS = (
     "setting", "seed", "model", "metric", "value", "ci_lo", "ci_hi", "n_times", "n_members", "parameters",
@@ -73,23 +74,64 @@ def unshrunk(path: Path, target: Path) -> Path:
     return target
 
 
-def ensemble(config: DemoConfig, training: TrainConfig, regression: Path, path: Path, resolution: int, mode: str):
+def ensemble(
+    config: DemoConfig,
+    training: TrainConfig,
+    regression: Path,
+    path: Path,
+    resolution: int,
+    mode: str = "all",
+    max_times: int | None = None,
+) -> Path:
     """Generate one file, or keep the one that the same configuration made."""
     diffusion = newest(Path(training.run_dir) / "diffusion", "FSEDMPrecondSR.0.*.mdlus")
-    io = GenerationIOConfig(str(regression), str(diffusion) if mode == "all" else None, str(path))
+    io = GenerationIOConfig(
+        reg_ckpt_filename=str(regression),
+        res_ckpt_filename=str(diffusion) if mode == "all" else None,
+        output_filename=str(path),
+    )
     generation = GenerationConfig(
         num_ensembles=config.num_ensembles,
         seed_batch_size=config.seed_batch_size,
         resolution=resolution,
         inference_mode=mode,
+        max_times=max_times,
         io=io,
     )
-    return generate(GenerateConfig(training.run_dir, training.dataset, generation, config.sampler), reuse=True)
+    return generate(
+        GenerateConfig(
+            run_dir=training.run_dir, dataset=training.dataset, generation=generation, sampler=config.sampler
+        ),
+        reuse=True,
+    )
 
 
 def parameters(path: Path | None, kind: type) -> int:
     """Count a checkpoint's parameters."""
     return 0 if path is None else sum(p.numel() for p in load_network(path, kind).parameters())
+
+
+def on_both_grids(
+    config: DemoConfig, training: TrainConfig, mean: Path, prefix: Path, seed: int, name: str
+) -> list[dict]:
+    """Compare the same seeds on the training grid and on the finer one, over some of the fields."""
+    grids = (training.dataset.resolution or training.dataset.reference_resolution, config.fine_resolution)
+    paths = [prefix.with_name(f"{prefix.name}_{n}_of_both.nc") for n in grids]
+    for path, resolution in zip(paths, grids, strict=True):
+        ensemble(config, training, mean, path, resolution, max_times=TIMES_ON_BOTH_GRIDS)
+    found = compare_resolutions(*paths)
+    crps = [
+        value(score([p], prefix.parent / f"scores_{p.stem}", kmax=config.kmax, quiet=True), "crps_fair") for p in paths
+    ]
+    figures = {
+        "consistency_field": found.field,
+        "consistency_residual": found.residual,
+        f"crps_fair at {grids[1]} / at {grids[0]}": crps[1] / crps[0],
+    }
+    return [
+        row(seed, name, metric, number, times=TIMES_ON_BOTH_GRIDS, members=config.num_ensembles)
+        for metric, number in figures.items()
+    ]
 
 
 def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
@@ -113,18 +155,14 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
     rows = []
     files: dict[str, Path] = {}
     for name, (training, mean) in runs.items():
-        path = output / f"{name.replace(' ', '_')}_{resolution}.nc"
-        files[name] = ensemble(config, training, mean, path, resolution, "all")
-        fine = path.with_name(path.stem.replace(str(resolution), str(config.fine_resolution)) + ".nc")
-        ensemble(config, training, mean, fine, config.fine_resolution, "all")
-        found = compare_resolutions(path, fine)
-        rows += [row(seed, name, f"consistency_{k}", getattr(found, k)) for k in ("field", "residual")]
-        there = score([fine], output / f"scores_{fine.stem}", kmax=config.kmax, quiet=True)
-        rows.append(row(seed, name, f"crps_fair_at_{config.fine_resolution}", value(there, "crps_fair")))
+        slug = name.replace(" ", "_")
+        files[name] = ensemble(config, training, mean, output / f"{slug}_{resolution}.nc", resolution)
+        rows += on_both_grids(config, training, mean, output / slug, seed, name)
     files["dressed"] = ensemble(config, ours, trained.regression, output / "dressed.nc", resolution, "dressed")
     for name, path in files.items():
-        result = score([path, files["operator"]], output / f"scores_{path.stem}", kmax=config.kmax, quiet=True)
-        model, operator = (list(dict.fromkeys(r.model for r in result.rows))[i] for i in (0, 1))
+        pair = [path] if name == "operator" else [path, files["operator"]]
+        result = score(pair, output / f"scores_{path.stem}", kmax=config.kmax, quiet=True)
+        model = result.rows[0].model
         count = (
             parameters(newest(Path(runs[name][0].run_dir) / "diffusion", "*.mdlus"), FSEDMPrecondSR)
             if name in runs
@@ -135,9 +173,10 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
                 rows.append(row(seed, name, r.metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members, count))
             if name == "operator" and r.model in ("regression", "interpolation") and r.metric in METRICS:
                 rows.append(row(seed, r.model, r.metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members, size))
-            if r.model == operator and r.metric == "crps_ratio" and name != "operator":
-                metric = f"crps of operator / {name}, paired"
-                rows.append(row(seed, "operator", metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members))
+            if r.metric == "crps_ratio" and (name == "operator") == (r.model in ("regression", "interpolation")):
+                compared = r.model if name == "operator" else "operator"
+                metric = f"crps of {compared} / {name}, paired"
+                rows.append(row(seed, compared, metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members))
     return rows
 
 

@@ -133,10 +133,11 @@ class HyperParameters:
     training_duration: int = key(24000, "Images to train on.")
     total_batch_size: int = key(16, "Images a step over all ranks.")
     batch_size_per_gpu: int | None = key(None, "Images a rank and micro-batch; null uses total_batch_size / ranks.")
-    lr: float = key(2e-3, "Peak learning rate.")
+    optimizer: str = key("muon", "muon (for the convolutions between hidden channels, AdamW for the rest) or adamw.")
+    lr: float = key(5e-3, "Peak learning rate.")
     lr_rampup: int = key(960, "Images of linear warm-up.")
     lr_decay: str = key("cosine", "cosine to zero at the end, or constant.")
-    weight_decay: float = key(1e-4, "AdamW weight decay.")
+    weight_decay: float = key(1e-4, "Decoupled weight decay.")
     grad_clip_threshold: float | None = key(1.0, "Largest norm of the gradient; null never clips.")
     ema_halflife: int = key(5000, "Images after which an old weight counts half in the moving average.")
     patience: int | None = key(None, "Validations without improvement before an early stop; null never stops early.")
@@ -149,10 +150,11 @@ class StageHyperParameters:
     training_duration: int | None = key(None, "Images to train on.")
     total_batch_size: int | None = key(None, "Images a step over all ranks.")
     batch_size_per_gpu: int | None = key(None, "Images a rank and micro-batch.")
+    optimizer: str | None = key(None, "muon or adamw.")
     lr: float | None = key(None, "Peak learning rate.")
     lr_rampup: int | None = key(None, "Images of linear warm-up.")
     lr_decay: str | None = key(None, "cosine or constant.")
-    weight_decay: float | None = key(None, "AdamW weight decay.")
+    weight_decay: float | None = key(None, "Decoupled weight decay.")
     grad_clip_threshold: float | None = key(None, "Largest norm of the gradient.")
     ema_halflife: int | None = key(None, "Half-life of the moving average in images.")
     patience: int | None = key(None, "Validations without improvement before an early stop.")
@@ -162,7 +164,9 @@ class StageHyperParameters:
 class PerformanceConfig:
     """Precision and speed."""
 
-    fp_optimizations: str = key("fp32", "fp32, or amp-bf16 for autocast.")
+    fp_optimizations: str = key(
+        "fp32", "fp32, amp-bf16 for autocast, or auto: amp-bf16 where the hardware multiplies bfloat16 matrices."
+    )
     num_threads: int | None = key(None, "CPU threads a rank; null leaves torch's choice.")
 
 
@@ -336,7 +340,8 @@ CHOICES = {
     "coarsening": ("cell_average", "pixel_average", "spectral"),
     "kernel": ("matched", "matern", "legacy_rbf", "white"),
     "lr_decay": ("cosine", "constant"),
-    "fp_optimizations": ("fp32", "amp-bf16"),
+    "optimizer": ("muon", "adamw"),
+    "fp_optimizations": ("fp32", "amp-bf16", "auto"),
     "solver": ("euler", "heun", "dpm2"),
     "schedule": ("edm", "exponential"),
     "split": ("train", "validation", "test"),

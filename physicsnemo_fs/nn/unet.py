@@ -24,7 +24,9 @@ Resample = Callable[[Tensor, tuple[int, int]], Tensor]
 
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Average over the samples of each new cell."""
-    return F.adaptive_avg_pool2d(x, size)
+    if x.shape[-2] % size[0] or x.shape[-1] % size[1]:
+        return F.adaptive_avg_pool2d(x, size)
+    return F.avg_pool2d(x, (x.shape[-2] // size[0], x.shape[-1] // size[1]))
 
 
 def repeat(x: Tensor, size: tuple[int, int]) -> Tensor:

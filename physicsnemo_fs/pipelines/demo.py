@@ -99,7 +99,7 @@ def _resolution(training) -> int:
 
 
 def _generation(config: DemoConfig, path: Path, resolution: int, mode: str) -> GenerateConfig:
-    perf = config.train.training.perf
+    threads = config.train.training.perf.num_threads
     return GenerateConfig(
         run_dir=str(Path(config.output) / "run"),
         dataset=config.train.dataset,
@@ -112,7 +112,7 @@ def _generation(config: DemoConfig, path: Path, resolution: int, mode: str) -> G
             io=GenerationIOConfig(output_filename=str(path)),
         ),
         sampler=config.sampler,
-        perf=PerformanceConfig(perf.fp_optimizations, perf.num_threads),
+        perf=PerformanceConfig(num_threads=threads),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from physicsnemo_fs.kernels import available_backends, choose_backend
+from physicsnemo_fs.precision import multiplies_bfloat16
 
 PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "triton", "numpy", "xarray", "netCDF4")
 
@@ -36,6 +37,7 @@ def report() -> str:
         **{package: _version(package) for package in PACKAGES},
         "cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "cuda": ", ".join(devices) or "no device",
+        "bfloat16 matrices": "in hardware" if multiplies_bfloat16(device) else "emulated",
         "spectral kernel": f"{choose_backend(device, (16, 16))} of {', '.join(available_backends())}",
         "mpi": "mpi4py is there" if importlib.util.find_spec("mpi4py") else "mpi4py is missing",
         "outputs/": "writable" if os.access(Path.cwd(), os.W_OK) else "not writable",

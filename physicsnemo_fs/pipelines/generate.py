@@ -35,7 +35,7 @@ from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import find_pretrained
 from physicsnemo_fs.pipelines.stages import regression_channels, to_device, truth_and_mean
-from physicsnemo_fs.pipelines.trainer import autocast
+from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import derive_key
 
 PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")

@@ -1,13 +1,21 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rate, moving average of the weights."""
+"""Optimiser, learning rate, moving average of the weights."""
 
 import copy
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
+from physicsnemo.optim import CombinedOptimizer, Muon
+from torch import Tensor, nn
 
 from physicsnemo_fs.config import HyperParameters
+
+BETAS = (0.9, 0.99)
+MOMENTUM = 0.9
+SMALLEST_MATRIX_SIDE = 8
+"""Convolutions that map from or to fewer values carry fields in or out: AdamW's, not Muon's."""
 
 
 def learning_rate(hp: HyperParameters, images: int) -> float:
@@ -22,6 +30,77 @@ def learning_rate(hp: HyperParameters, images: int) -> float:
     if hp.lr_decay == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, images / hp.training_duration)))
     return rate
+
+
+class KernelMuon(Muon):
+    """Muon on convolution kernels, each seen as the matrix ``[out_channel, in_channel * height * width]``.
+
+    The update's orthogonal factor replaces the momentum, scaled to the root mean square of an AdamW update, so that
+    one learning rate serves both.
+
+    Args:
+        kernels: Contiguous weights of convolutions, at least two-dimensional.
+        lr: Learning rate.
+        weight_decay: Decoupled weight decay.
+
+    Example:
+        >>> kernel = nn.Parameter(torch.zeros(8, 4, 3, 3))
+        >>> optimizer = KernelMuon([kernel], lr=1.0, weight_decay=0.0)
+        >>> kernel.grad = torch.randn_like(kernel)
+        >>> optimizer.step()
+        >>> bool(0.1 < kernel.square().mean().sqrt() < 0.3)
+        True
+
+    References:
+        Jordan et al., Muon (2024), https://kellerjordan.github.io/posts/muon; scaling: Liu et al. (2502.16982), eq. 4.
+    """
+
+    def __init__(self, kernels: Iterable[Tensor], lr: float, weight_decay: float):
+        self.kernels = list(kernels)
+        matrices = [nn.Parameter(k.detach().view(k.shape[0], -1)) for k in self.kernels]
+        super().__init__(matrices, lr=lr, weight_decay=weight_decay, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        super().zero_grad(set_to_none)
+        for kernel in self.kernels:
+            if set_to_none:
+                kernel.grad = None
+            elif kernel.grad is not None:
+                kernel.grad.zero_()
+
+    def step(self, closure=None):
+        """Take a step with the kernels' gradients."""
+        for kernel, matrix in zip(self.kernels, self.param_groups[0]["params"], strict=True):
+            matrix.grad = None if kernel.grad is None else kernel.grad.reshape(matrix.shape)
+        return super().step(closure)
+
+
+def mixing_kernels(network: nn.Module) -> Iterator[Tensor]:
+    """Give the weights of the convolutions that mix hidden channels: those that Muon suits."""
+    weights = (m.weight for m in network.modules() if isinstance(m, nn.Conv2d))
+    yield from (w for w in weights if min(w.shape[0], w[0].numel()) >= SMALLEST_MATRIX_SIDE)
+
+
+def build_optimizer(network: nn.Module, hp: HyperParameters) -> torch.optim.Optimizer:
+    """Give the optimiser that ``hp.optimizer`` names.
+
+    Args:
+        network: The network to train, on its device.
+        hp: ``optimizer="adamw"``, or ``"muon"``: Muon for the convolutions between hidden channels, AdamW for
+            everything else (spectral weights, linear maps, norms, biases, the first and the last map).
+
+    Example:
+        >>> build_optimizer(nn.Conv2d(8, 8, 3), HyperParameters(optimizer="muon"))
+        CombinedOptimizer(KernelMuon, AdamW)
+    """
+    kernels = list(mixing_kernels(network)) if hp.optimizer == "muon" else []
+    taken = {id(k) for k in kernels}
+    others = [p for p in network.parameters() if id(p) not in taken]
+    adamw = torch.optim.AdamW(
+        others, hp.lr, betas=BETAS, weight_decay=hp.weight_decay, fused=others[0].device.type == "cuda"
+    )
+    return CombinedOptimizer([KernelMuon(kernels, hp.lr, hp.weight_decay), adamw]) if kernels else adamw
 
 
 class MovingAverage:

@@ -23,21 +23,15 @@ from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.files import make_folder
 from physicsnemo_fs.pipelines.checkpoints import load_state, network_path, newest, save_network, save_state
-from physicsnemo_fs.pipelines.optimisation import MovingAverage, learning_rate
+from physicsnemo_fs.pipelines.optimisation import MovingAverage, build_optimizer, learning_rate
 from physicsnemo_fs.pipelines.stages import Draw, Stage, to_device
+from physicsnemo_fs.precision import autocast
 
 STATE_PATTERN = "checkpoint.0.*.pt"
 
 
 class TrainingDiverged(RuntimeError):
     """The loss or the gradient is not finite."""
-
-
-def autocast(device: torch.device, fp_optimizations: str):
-    """Give the autocast context that ``training.perf.fp_optimizations`` names."""
-    if fp_optimizations == "amp-bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -80,10 +74,7 @@ class Trainer:
         make_folder(self.folder)
         self.network = self.stage.network.to(self.ranks.device)
         self.average = MovingAverage(self.network, self.hp.ema_halflife)
-        fused = self.ranks.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.hp.lr, betas=(0.9, 0.99), weight_decay=self.hp.weight_decay, fused=fused
-        )
+        self.optimizer = build_optimizer(self.network, self.hp)
         self.sampler = EpochSampler(len(self.dataset), self.seed)
         self.images = 0
         self.best = math.inf

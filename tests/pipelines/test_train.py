@@ -21,7 +21,6 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest
-from physicsnemo_fs.pipelines.optimisation import MovingAverage, learning_rate
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer, TrainingDiverged
 
@@ -151,27 +150,6 @@ def test_two_ranks_train_what_one_does(data, run_dir, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     for stage in ("regression", "diffusion"):
         assert_equal_up_to_rounding(tmp_path, run_dir, stage)
-
-
-def test_the_learning_rate_never_exceeds_its_peak_and_ends_at_zero():
-    hp = HyperParameters(training_duration=1000, lr=1.0, lr_rampup=100)
-    rates = [learning_rate(hp, i) for i in range(0, 1001, 10)]
-    assert max(rates) <= 1.0
-    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
-    constant = replace(hp, lr_decay="constant")
-    assert learning_rate(constant, 1000) == 1.0
-
-
-def test_the_moving_average_of_constant_weights_is_those_weights():
-    network = torch.nn.Linear(3, 2)
-    average = MovingAverage(network, halflife=100)
-    for _ in range(5):
-        average.update(network, 16)
-    assert torch.allclose(average.network.weight, network.weight)
-    torch.nn.init.zeros_(network.weight)
-    for _ in range(2000):
-        average.update(network, 16)
-    assert float(average.network.weight.detach().abs().max()) < 1e-6
 
 
 def test_the_mean_carries_its_gain(run_dir):
