@@ -5,7 +5,7 @@
 import warnings
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
@@ -161,3 +161,44 @@ def _mode_major(nonnegative: Tensor, negative: Tensor) -> Tensor:
     """Give the native pair ``[in, out, m1, m2, 2]`` as one contiguous ``[2*m1*m2, in, out, 2]``."""
     rows = torch.cat([nonnegative.detach(), negative.detach()], dim=2)
     return rows.permute(2, 3, 0, 1, 4).flatten(0, 1).contiguous()
+
+
+def to_neuraloperator(
+    weights1: Float[Tensor, "in_channels out_channels modes1 modes2 2"],
+    weights2: Float[Tensor, "in_channels out_channels modes1 modes2 2"],
+) -> Complex[Tensor, "in_channels out_channels rows modes2"]:
+    """Give the native pair as the weight of neuraloperator's ``SpectralConv(n_modes=(2*modes1, 2*(modes2-1)))``.
+
+    Its rows are sorted by frequency, -modes1..modes1-1.
+
+    Example:
+        >>> layer = SpectralConv2d(2, 3, 4, 5)
+        >>> to_neuraloperator(layer.weights1, layer.weights2).shape
+        torch.Size([2, 3, 8, 5])
+    """
+    return torch.view_as_complex(torch.cat([weights2, weights1], dim=2).contiguous())
+
+
+def from_neuraloperator(
+    weight: Complex[Tensor, "in_channels out_channels rows modes2"],
+) -> dict[str, Float[Tensor, "in_channels out_channels modes1 modes2 2"]]:
+    """Give the state of a :class:`SpectralConv2d` from the dense weight of neuraloperator's ``SpectralConv``.
+
+    Raises:
+        InputError: The number of rows is odd, which has no counterpart here.
+
+    Example:
+        >>> layer = SpectralConv2d(2, 3, modes1=4, modes2=5)
+        >>> weight = torch.randn(2, 3, 8, 5, dtype=torch.complex64)
+        >>> layer.load_state_dict(from_neuraloperator(weight))
+        <All keys matched successfully>
+        >>> torch.equal(to_neuraloperator(layer.weights1, layer.weights2), weight)
+        True
+    """
+    if weight.ndim != 4 or not weight.is_complex() or weight.shape[2] % 2:
+        raise InputError(
+            "weight must be complex [in_channels, out_channels, rows, modes2] with an even number of rows: "
+            f"got {tuple(weight.shape)} of {weight.dtype}; use a layer of even n_modes[0]"
+        )
+    negative, nonnegative = torch.view_as_real(weight).chunk(2, dim=2)
+    return dict(zip(_NATIVE_NAMES, (nonnegative.contiguous(), negative.contiguous()), strict=True))

@@ -10,7 +10,7 @@ import torch
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.kernels import spectral_conv2d
-from physicsnemo_fs.nn.spectral import SpectralConv2d
+from physicsnemo_fs.nn.spectral import SpectralConv2d, from_neuraloperator, to_neuraloperator
 from physicsnemo_fs.testing import assert_close
 
 SINGLE = 1e-6  # measured at most 3e-7
@@ -40,6 +40,17 @@ def native():
 
 def random_input(*size, channels=2, dtype=torch.float32):
     return torch.randn(2, channels, *size, dtype=dtype, generator=torch.Generator().manual_seed(2))
+
+
+def centred_spectral_conv(x, weight):
+    """Multiply the centred modes as neuraloperator does: rows sorted by frequency, transforms with norm="forward"."""
+    height, width = x.shape[-2:]
+    rows, columns = weight.shape[2:]
+    spectrum = torch.fft.fftshift(torch.fft.rfft2(x, norm="forward"), dim=-2)
+    kept = slice(height // 2 - rows // 2, height // 2 + rows // 2)
+    mixed = torch.zeros(x.shape[0], weight.shape[1], height, width // 2 + 1, dtype=weight.dtype)
+    mixed[:, :, kept, :columns] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, kept, :columns], weight)
+    return torch.fft.irfft2(torch.fft.ifftshift(mixed, dim=-2), s=(height, width), norm="forward")
 
 
 SIZES = [(8, 8), (8, 9), (16, 12), (21, 30), (13, 11)]
@@ -208,3 +219,26 @@ def test_compiles_as_one_graph_also_where_it_clips(layer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert_close(compiled(x), layer(x), SINGLE)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_weights_of_neuraloperator_give_its_values(layer, size):
+    weight = torch.randn(2, 3, 8, 5, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+    layer.load_state_dict(from_neuraloperator(weight))
+    x = random_input(*size)
+    assert_close(layer(x), centred_spectral_conv(x, weight), SINGLE)
+    assert torch.equal(to_neuraloperator(layer.weights1, layer.weights2), weight)
+
+
+@pytest.mark.parametrize("size", [(16, 12), (21, 30)])
+def test_neuraloperator_itself_agrees(layer, size):
+    spectral_convolution = pytest.importorskip("neuralop.layers.spectral_convolution")
+    other = spectral_convolution.SpectralConv(2, 3, (8, 8), bias=False)
+    layer.load_state_dict(from_neuraloperator(other.weight.to_tensor().detach()))
+    x = random_input(*size)
+    assert_close(layer(x), other(x), SINGLE)
+
+
+def test_an_odd_number_of_rows_has_no_counterpart(unchecked):
+    with pytest.raises(InputError, match=r"even number of rows: got \(2, 3, 7, 5\)"):
+        from_neuraloperator(torch.zeros(2, 3, 7, 5, dtype=torch.complex64))
