@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public spectral convolution: validation and choice of the backend."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from functools import partial
@@ -16,13 +17,21 @@ from .operators import truncated_spectral_conv2d
 BACKEND_VARIABLE = "PHYSICSNEMO_FS_BACKEND"
 
 _MOST_COLUMNS_OF_PARTIAL_DFT = 32  # where the two met in measurements on one CPU thread, see README.md
+_MOST_MODES_OF_TRITON = 32  # beyond, a model of its arithmetic exceeds its traffic, see README.md
 
 _Backend = Callable[[Tensor, Tensor, tuple[int, int], tuple[int, int]], Tensor]
+
+
+def _triton(x: Tensor, weight: Tensor, modes: tuple[int, int], out_size: tuple[int, int]) -> Tensor:
+    exact = x.dtype == torch.float32 and not _tf32_is_allowed()
+    return truncated_spectral_conv2d(x, weight, modes, out_size, "triton_exact" if exact else "triton")
+
 
 _BACKENDS: dict[str, _Backend] = {
     "reference": reference.spectral_conv2d,
     "pruned_fft": partial(truncated_spectral_conv2d, transform="pruned_fft"),
     "partial_dft": partial(truncated_spectral_conv2d, transform="partial_dft"),
+    "triton": _triton,
 }
 
 
@@ -49,7 +58,9 @@ def spectral_conv2d(
     ``irfft2`` of the multiplied modes. The row :math:`-m_1` is kept without its partner :math:`+m_1`, as in
     the layers that this one interchanges weights with.
 
-    Computed in float64 if ``x`` or ``weight`` is float64, else in float32, also under autocast.
+    Computed in float64 if ``x`` or ``weight`` is float64, else in float32, also under autocast. The backend "triton"
+    reads and writes 16-bit values as they are, multiplies them as float16 and adds in float32; it multiplies float32
+    as TF32 if torch's switch for matrix products allows that, else exactly. :func:`choose_backend` says when it runs.
 
     Args:
         x: Real values on a periodic, regular grid of any size.
@@ -66,7 +77,7 @@ def spectral_conv2d(
 
     Raises:
         ValueError: The shapes disagree, the dtype is not real floating point, a grid is too small for the
-            modes, or the backend does not exist.
+            modes, or the backend does not exist or cannot run here.
 
     Example:
         >>> x = torch.cos(2 * torch.pi * torch.arange(8) / 8).expand(1, 1, 6, 8)
@@ -83,9 +94,11 @@ def spectral_conv2d(
     out_size = size if out_size is None else (out_size[0], out_size[1])
     _check_tensors(x, weight, modes)
     _check_modes(modes, size, out_size)
-    run = _BACKENDS[choose_backend(x.device, modes, backend)]
     dtype = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
-    return run(x.to(dtype), weight.to(dtype), modes, out_size).to(x.dtype)
+    grid_dtype = dtype if dtype == torch.float64 else x.dtype
+    name = choose_backend(x.device, modes, backend, grid_dtype)
+    values = x.to(grid_dtype if name == "triton" else dtype)
+    return _BACKENDS[name](values, weight.to(dtype), modes, out_size).to(x.dtype)
 
 
 def available_backends() -> tuple[str, ...]:
@@ -98,19 +111,28 @@ def available_backends() -> tuple[str, ...]:
     return tuple(_BACKENDS)
 
 
-def choose_backend(device: torch.device, modes: tuple[int, int], backend: str | None = None) -> str:
+def choose_backend(
+    device: torch.device, modes: tuple[int, int], backend: str | None = None, dtype: torch.dtype = torch.float32
+) -> str:
     """Give the name of the backend that :func:`spectral_conv2d` will run.
 
     A name that is asked for, by argument or by ``PHYSICSNEMO_FS_BACKEND``, is that name or an error. Else
-    "partial_dft" on a CPU for up to 32 columns, and "pruned_fft" everywhere else.
+
+    - on a CPU "partial_dft" for up to 32 columns;
+    - on an NVIDIA GPU of compute capability 8.0 or higher with Triton installed, for up to 32 modes either way,
+      "triton" for bfloat16 and float16, and for float32 where torch's own switch allows TF32 in matrix products
+      (``torch.set_float32_matmul_precision("high")``);
+    - "pruned_fft" everywhere else.
 
     Args:
         device: Where the input lies.
         modes: ``(m1, m2)``, m2 counted in the real-FFT half.
         backend: The caller's wish, stronger than the environment variable.
+        dtype: The dtype of the input.
 
     Raises:
-        ValueError: There is no backend of that name.
+        ValueError: There is no backend of that name, or "triton" is asked for and cannot run: it takes float32,
+            bfloat16 and float16, on such a GPU, or on a CPU in Triton's interpreter (``TRITON_INTERPRET=1``).
 
     Example:
         >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
@@ -118,12 +140,43 @@ def choose_backend(device: torch.device, modes: tuple[int, int], backend: str | 
     """
     asked_by_environment = os.environ.get(BACKEND_VARIABLE)
     if backend is None and not asked_by_environment:
-        few_columns = modes[1] <= _MOST_COLUMNS_OF_PARTIAL_DFT
-        return "partial_dft" if device.type == "cpu" and few_columns else "pruned_fft"
+        return _automatic_backend(device, modes, dtype)
     origin, name = (BACKEND_VARIABLE, asked_by_environment) if backend is None else ("backend", backend)
     if name not in _BACKENDS:
         raise ValueError(f"{origin} must be one of {', '.join(_BACKENDS)}: got {name!r}; choose one or leave it unset")
+    if name == "triton" and (obstacle := _obstacle_to_triton(device, dtype)):
+        raise ValueError(f"{origin} 'triton' {obstacle}, or choose pruned_fft")
     return name
+
+
+def _automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch.dtype) -> str:
+    if device.type == "cpu":
+        return "partial_dft" if modes[1] <= _MOST_COLUMNS_OF_PARTIAL_DFT else "pruned_fft"
+    low_precision = dtype != torch.float32 or _tf32_is_allowed()
+    fits = max(modes) <= _MOST_MODES_OF_TRITON
+    return "triton" if low_precision and fits and not _obstacle_to_triton(device, dtype) else "pruned_fft"
+
+
+@torch.compiler.assume_constant_result
+def _tf32_is_allowed() -> bool:
+    return torch.backends.cuda.matmul.allow_tf32 or torch.get_float32_matmul_precision() != "highest"
+
+
+@torch.compiler.assume_constant_result
+def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
+    """Say what keeps the Triton kernels from running; nothing if they can run."""
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"computes float32, bfloat16 and float16: got {dtype}; convert x and weight"
+    if importlib.util.find_spec("triton") is None:
+        return "needs the package triton, which is not installed; install it"
+    if device.type == "cuda" and torch.version.cuda:
+        major, minor = torch.cuda.get_device_capability(device)
+        return "" if major >= 8 else f"needs compute capability 8.0: got {major}.{minor}; use a newer GPU"
+    if device.type != "cpu" or os.environ.get("TRITON_INTERPRET") != "1":
+        return f"needs an NVIDIA GPU: got {device}; move x there, set TRITON_INTERPRET=1 for Triton's interpreter"
+    from . import triton_kernels
+
+    return "" if triton_kernels.INTERPRETED else "needs TRITON_INTERPRET=1 before Triton is imported; set it earlier"
 
 
 def largest_modes(size: tuple[int, int], out_size: tuple[int, int] | None = None) -> tuple[int, int]:

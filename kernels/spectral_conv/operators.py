@@ -8,9 +8,11 @@ column and :math:`R` multiplies each mode by its weight. Every backward is one o
 derivatives of any order exist and only the kept coefficients are saved.
 
 They are ``torch.library`` operators on real tensors (complex numbers as a last axis of two), opaque to
-``torch.compile``. Half-precision inputs under autocast are computed in float32.
+``torch.compile``. ``transform`` names the implementation. "triton" reads and writes 16-bit grid values and keeps
+float32 coefficients; the others compute in the dtype that arrives. A backward under autocast runs in float32.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,13 +24,26 @@ from . import partial_dft, pruned_fft
 
 class _Transform(NamedTuple):
     analysis: Callable[[Tensor, int, int], Tensor]
-    synthesis: Callable[[Tensor, int, int, int, int], Tensor]
+    synthesis: Callable[[Tensor, int, int, int, int, torch.dtype], Tensor]
+    mix: Callable[[Tensor, Tensor], Tensor]
+    mix_adjoint: Callable[[Tensor, Tensor], Tensor]
+    mix_weight: Callable[[Tensor, Tensor], Tensor]
 
 
-_TRANSFORMS = {
-    "pruned_fft": _Transform(pruned_fft.analysis, pruned_fft.synthesis),
-    "partial_dft": _Transform(partial_dft.analysis, partial_dft.synthesis),
-}
+@functools.cache
+def _implementation(transform: str) -> _Transform:
+    """Give the functions of "pruned_fft", "partial_dft", "triton" or "triton_exact" (float32 without TF32)."""
+    if transform.startswith("triton"):
+        from . import triton_kernels as kernels  # here, so that only its users need Triton
+
+        functions = kernels.analysis, kernels.synthesis, kernels.mix, kernels.mix_adjoint, kernels.mix_weight
+        return _Transform(*(functools.partial(f, exact=transform == "triton_exact") for f in functions))
+    module = {"pruned_fft": pruned_fft, "partial_dft": partial_dft}[transform]
+
+    def synthesis(coefficients: Tensor, height: int, width: int, m1: int, m2: int, dtype: torch.dtype) -> Tensor:
+        return module.synthesis(coefficients, height, width, m1, m2).to(dtype)
+
+    return _Transform(module.analysis, synthesis, _mix, _mix_adjoint, _mix_weight)
 
 
 def truncated_spectral_conv2d(
@@ -36,18 +51,22 @@ def truncated_spectral_conv2d(
 ) -> Tensor:
     """Compute :func:`physicsnemo_fs.kernels.spectral_conv2d` on the kept modes only.
 
-    The arguments are valid and share one dtype (float32 or float64): the public function sees to it.
+    The arguments are valid and share one dtype (float32 or float64; with "triton" ``x`` may have 16 bits): the public
+    function sees to it.
     """
     m1, m2 = modes
-    coefficients = spectral_analysis(x, m1, m2, transform)
-    coefficients = coefficients * _column_constants(x, m1, m2)
-    return spectral_synthesis(mode_mix(coefficients, weight), *out_size, m1, m2, transform)
+    # the dtypes are chosen already; autocast would widen 16-bit values
+    with torch.autocast(x.device.type, enabled=False):
+        coefficients = spectral_analysis(x, m1, m2, transform)
+        coefficients = coefficients * _column_constants(x.shape, m1, m2, coefficients)
+        mixed = mode_mix(coefficients, weight, transform)
+        return spectral_synthesis(mixed, *out_size, m1, m2, transform, x.dtype)
 
 
-def _column_constants(x: Tensor, m1: int, m2: int) -> Tensor:
+def _column_constants(size: torch.Size, m1: int, m2: int, like: Tensor) -> Tensor:
     """Give c_k / (H W) of each mode, c_k = 1 for the first and the Nyquist column, else 2."""
-    height, width = x.shape[-2:]
-    constants = torch.full((m2,), 2 / (height * width), dtype=x.dtype, device=x.device)
+    height, width = size[-2:]
+    constants = torch.full((m2,), 2 / (height * width), dtype=like.dtype, device=like.device)
     constants[:1] *= 0.5
     if 2 * (m2 - 1) == width:
         constants[-1:] *= 0.5
@@ -57,32 +76,46 @@ def _column_constants(x: Tensor, m1: int, m2: int) -> Tensor:
 @torch.library.custom_op("physicsnemo_fs::spectral_analysis", mutates_args=())
 def spectral_analysis(x: Tensor, m1: int, m2: int, transform: str) -> Tensor:
     """Grid values [batch, channel, H, W] to kept modes [2*m1*m2, batch, channel, 2]."""
-    return _TRANSFORMS[transform].analysis(x, m1, m2)
+    return _implementation(transform).analysis(x, m1, m2)
 
 
 @torch.library.custom_op("physicsnemo_fs::spectral_synthesis", mutates_args=())
-def spectral_synthesis(coefficients: Tensor, height: int, width: int, m1: int, m2: int, transform: str) -> Tensor:
+def spectral_synthesis(
+    coefficients: Tensor, height: int, width: int, m1: int, m2: int, transform: str, dtype: torch.dtype
+) -> Tensor:
     """Kept modes [2*m1*m2, batch, channel, 2] to grid values [batch, channel, H, W]."""
-    return _TRANSFORMS[transform].synthesis(coefficients, height, width, m1, m2)
+    return _implementation(transform).synthesis(coefficients, height, width, m1, m2, dtype)
 
 
 @torch.library.custom_op("physicsnemo_fs::mode_mix", mutates_args=())
-def mode_mix(coefficients: Tensor, weight: Tensor) -> Tensor:
+def mode_mix(coefficients: Tensor, weight: Tensor, transform: str) -> Tensor:
     """Each mode's [batch, in] times its [in, out]."""
-    return torch.view_as_real(torch.bmm(_complex(coefficients), _complex(weight)))
+    return _implementation(transform).mix(coefficients, weight)
 
 
 @torch.library.custom_op("physicsnemo_fs::mode_mix_adjoint", mutates_args=())
-def mode_mix_adjoint(gradient: Tensor, weight: Tensor) -> Tensor:
+def mode_mix_adjoint(gradient: Tensor, weight: Tensor, transform: str) -> Tensor:
     """Each mode's [batch, out] times the conjugate transpose of its [in, out]."""
+    return _implementation(transform).mix_adjoint(gradient, weight)
+
+
+@torch.library.custom_op("physicsnemo_fs::mode_mix_weight", mutates_args=())
+def mode_mix_weight(coefficients: Tensor, gradient: Tensor, transform: str) -> Tensor:
+    """Conjugate transpose of each mode's [batch, in] times its [batch, out]."""
+    return _implementation(transform).mix_weight(coefficients, gradient)
+
+
+def _mix(coefficients: Tensor, weight: Tensor) -> Tensor:
+    return torch.view_as_real(torch.bmm(_complex(coefficients), _complex(weight)))
+
+
+def _mix_adjoint(gradient: Tensor, weight: Tensor) -> Tensor:
     # conj(g) W^T, then conj: conjugates the small factor; W^H would copy the weights
     product = torch.bmm(_complex(gradient).conj_physical(), _complex(weight).mT)
     return torch.view_as_real(product.conj_physical())
 
 
-@torch.library.custom_op("physicsnemo_fs::mode_mix_weight", mutates_args=())
-def mode_mix_weight(coefficients: Tensor, gradient: Tensor) -> Tensor:
-    """Conjugate transpose of each mode's [batch, in] times its [batch, out]."""
+def _mix_weight(coefficients: Tensor, gradient: Tensor) -> Tensor:
     conjugate = _complex(coefficients).conj_physical()
     return torch.view_as_real(torch.bmm(conjugate.mT, _complex(gradient)))
 
@@ -93,48 +126,50 @@ def _complex(pairs: Tensor) -> Tensor:
 
 @spectral_analysis.register_fake
 def _(x, m1, m2, transform):
-    return x.new_empty(2 * m1 * m2, x.shape[0], x.shape[1], 2)
+    dtype = torch.float32 if transform.startswith("triton") else x.dtype
+    return x.new_empty(2 * m1 * m2, x.shape[0], x.shape[1], 2, dtype=dtype)
 
 
 @spectral_synthesis.register_fake
-def _(coefficients, height, width, m1, m2, transform):
-    return coefficients.new_empty(coefficients.shape[1], coefficients.shape[2], height, width)
+def _(coefficients, height, width, m1, m2, transform, dtype):
+    return coefficients.new_empty(coefficients.shape[1], coefficients.shape[2], height, width, dtype=dtype)
 
 
 @mode_mix.register_fake
-def _(coefficients, weight):
+def _(coefficients, weight, transform):
     return weight.new_empty(weight.shape[0], coefficients.shape[1], weight.shape[2], 2)
 
 
 @mode_mix_adjoint.register_fake
-def _(gradient, weight):
+def _(gradient, weight, transform):
     return weight.new_empty(weight.shape[0], gradient.shape[1], weight.shape[1], 2)
 
 
 @mode_mix_weight.register_fake
-def _(coefficients, gradient):
+def _(coefficients, gradient, transform):
     return gradient.new_empty(gradient.shape[0], coefficients.shape[2], gradient.shape[2], 2)
 
 
 def _save_analysis(ctx, inputs, output):
     x, *ctx.modes = inputs
-    ctx.size = x.shape[-2:]
+    ctx.size, ctx.dtype = x.shape[-2:], x.dtype
 
 
 def _save_synthesis(ctx, inputs, output):
-    ctx.modes = inputs[3:]
+    ctx.modes = inputs[3:6]
 
 
 def _save_factors(ctx, inputs, output):
-    ctx.save_for_backward(*inputs)
+    a, b, ctx.transform = inputs
+    ctx.save_for_backward(a, b)
 
 
 def _analysis_backward(ctx, gradient):
-    return spectral_synthesis(gradient, *ctx.size, *ctx.modes), None, None, None
+    return spectral_synthesis(gradient, *ctx.size, *ctx.modes, ctx.dtype), None, None, None
 
 
 def _synthesis_backward(ctx, gradient):
-    return spectral_analysis(gradient, *ctx.modes), None, None, None, None, None
+    return spectral_analysis(gradient, *ctx.modes), None, None, None, None, None, None
 
 
 def _bilinear_backward(first, second):
@@ -142,8 +177,12 @@ def _bilinear_backward(first, second):
 
     def backward(ctx, gradient):
         a, b = ctx.saved_tensors
-        by_a, by_b = ctx.needs_input_grad
-        return first(a, b, gradient) if by_a else None, second(a, b, gradient) if by_b else None
+        by_a, by_b, _ = ctx.needs_input_grad
+        return (
+            first(a, b, gradient, ctx.transform) if by_a else None,
+            second(a, b, gradient, ctx.transform) if by_b else None,
+            None,
+        )
 
     return backward
 
@@ -152,22 +191,22 @@ spectral_analysis.register_autograd(_analysis_backward, setup_context=_save_anal
 spectral_synthesis.register_autograd(_synthesis_backward, setup_context=_save_synthesis)
 mode_mix.register_autograd(
     _bilinear_backward(
-        lambda y, weight, gradient: mode_mix_adjoint(gradient, weight),
-        lambda y, weight, gradient: mode_mix_weight(y, gradient),
+        lambda y, weight, gradient, transform: mode_mix_adjoint(gradient, weight, transform),
+        lambda y, weight, gradient, transform: mode_mix_weight(y, gradient, transform),
     ),
     setup_context=_save_factors,
 )
 mode_mix_adjoint.register_autograd(
     _bilinear_backward(
-        lambda z, weight, gradient: mode_mix(gradient, weight),
-        lambda z, weight, gradient: mode_mix_weight(gradient, z),
+        lambda z, weight, gradient, transform: mode_mix(gradient, weight, transform),
+        lambda z, weight, gradient, transform: mode_mix_weight(gradient, z, transform),
     ),
     setup_context=_save_factors,
 )
 mode_mix_weight.register_autograd(
     _bilinear_backward(
-        lambda y, z, gradient: mode_mix_adjoint(z, gradient),
-        lambda y, z, gradient: mode_mix(y, gradient),
+        lambda y, z, gradient, transform: mode_mix_adjoint(z, gradient, transform),
+        lambda y, z, gradient, transform: mode_mix(y, gradient, transform),
     ),
     setup_context=_save_factors,
 )

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Tile sizes from a fixed table, keyed by the name of the GPU: nothing is tuned while a model runs."""
+
+import functools
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+TABLE = Path(__file__).with_name("configs.json")
+
+
+class TileConfig(NamedTuple):
+    """The largest tile of a transform.
+
+    ``lines`` (h, plane) times ``width`` points; ``rows`` of mode pairs times ``columns`` k2, as many planes side by
+    side as fit into ``across`` columns.
+    """
+
+    lines: int
+    width: int
+    rows: int
+    columns: int
+    across: int
+    num_warps: int
+    num_stages: int
+
+
+class ProductConfig(NamedTuple):
+    """The largest tile of one complex matrix product, ``rows x inner`` times ``inner x columns``."""
+
+    rows: int
+    columns: int
+    inner: int
+    num_warps: int
+    num_stages: int
+
+
+def tile_config(kernel: str, dtype: torch.dtype, exact: bool, device: torch.device) -> TileConfig:
+    """Give the entry of "analysis" or "synthesis" for grid values of ``dtype``.
+
+    Example:
+        >>> tile_config("analysis", torch.bfloat16, False, torch.device("cpu")).num_warps > 0
+        True
+    """
+    operand = ("exact" if exact else "tf32") if dtype == torch.float32 else "half"
+    return TileConfig(**_entry(device)[kernel][operand])
+
+
+def product_config(exact: bool, device: torch.device) -> ProductConfig:
+    """Give the entry of the mode mixing.
+
+    Example:
+        >>> product_config(True, torch.device("cpu")).num_warps > 0
+        True
+    """
+    return ProductConfig(**_entry(device)["product"]["exact" if exact else "tf32"])
+
+
+@functools.cache
+def _entry(device: torch.device) -> dict:
+    table = json.loads(TABLE.read_text())
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "default"
+    return table["default"] | table.get(name, {})
