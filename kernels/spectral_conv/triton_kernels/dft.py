@@ -353,4 +353,5 @@ def _launch(kernel, grid, source, target, sizes, tile, config, dtype, exact):
             PRECISION="ieee" if exact else "tf32",
             num_warps=config.num_warps,
             num_stages=config.num_stages,
+            enable_fp_fusion=True,
         )

@@ -111,5 +111,6 @@ def _product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool, exact: bool
             PRECISION="ieee" if exact else "tf32",
             num_warps=config.num_warps,
             num_stages=config.num_stages,
+            enable_fp_fusion=True,
         )
     return c

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What the Triton kernels become for each GPU, compiled without one.
+
+    python tests/kernels/compiled_kernels.py    # writes compiled_kernels.csv anew
+
+The launches are the ones that the library makes: they are recorded, not repeated here.
+"""
+
+import csv
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from physicsnemo_fs.kernels.spectral_conv.triton_kernels import dft, mixing
+
+TABLE = Path(__file__).with_suffix(".csv")
+NVIDIA = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+MATRIX_INSTRUCTIONS = ("mma.sync", "wgmma.mma_async", "tcgen05.mma")
+SHARED_LIMIT = {80: 166912, 90: 232448, 100: 232448}
+BATCH, CHANNELS, SIZE = 4, 64, 128
+
+
+def _analysis(dtype, modes, exact=False):
+    dft.analysis(torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), modes, modes, exact)
+
+
+def _synthesis(dtype, modes, exact=False):
+    coefficients = torch.empty(2 * modes * modes, BATCH, CHANNELS, 2)
+    dft.synthesis(coefficients, SIZE, SIZE, modes, modes, dtype, exact)
+
+
+def _product(function, exact=False):
+    pairs, weight = torch.empty(2, BATCH, CHANNELS, 2), torch.empty(2, CHANNELS, CHANNELS, 2)
+    function(pairs, pairs if function is mixing.mix_weight else weight, exact)
+
+
+_KERNELS = ((dft, "_analysis_kernel"), (dft, "_synthesis_kernel"), (mixing, "_product_kernel"))
+_TENSOR_CORES = {
+    "analysis bf16 16": (_analysis, torch.bfloat16, 16),
+    "analysis bf16 32": (_analysis, torch.bfloat16, 32),
+    "analysis fp16 32": (_analysis, torch.float16, 32),
+    "analysis tf32 32": (_analysis, torch.float32, 32),
+    "synthesis bf16 16": (_synthesis, torch.bfloat16, 16),
+    "synthesis bf16 32": (_synthesis, torch.bfloat16, 32),
+    "synthesis tf32 32": (_synthesis, torch.float32, 32),
+    "mix tf32": (_product, mixing.mix),
+    "mix_adjoint tf32": (_product, mixing.mix_adjoint),
+    "mix_weight tf32": (_product, mixing.mix_weight),
+}
+_EXACT = {
+    "analysis exact 32": (_analysis, torch.float32, 32, True),
+    "synthesis exact 32": (_synthesis, torch.float32, 32, True),
+    "mix exact": (_product, mixing.mix, True),
+}
+CASES = [(name, arch) for name in _TENSOR_CORES for arch in SHARED_LIMIT] + [(name, 90) for name in _EXACT]
+
+
+class _Recorder:
+    """Stands in for a kernel and keeps the arguments of its launch."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+        self.launch = None
+
+    def __getitem__(self, grid):
+        return self
+
+    def __call__(self, *arguments, **keywords):
+        self.launch = arguments, keywords
+
+
+def measure(name: str, arch: int) -> dict:
+    """Compile one case and give its registers, stack, shared memory and matrix instructions."""
+    function, *arguments = (_TENSOR_CORES | _EXACT)[name]
+    recorders = [_Recorder(getattr(module, kernel)) for module, kernel in _KERNELS]
+    with patch.multiple(dft, _analysis_kernel=recorders[0], _synthesis_kernel=recorders[1]):
+        with patch.object(mixing, "_product_kernel", recorders[2]):
+            function(*arguments)
+    (recorder,) = (r for r in recorders if r.launch)
+    compiled = _compile(recorder.kernel, *recorder.launch, arch)
+    ptx = compiled.asm["ptx"]
+    registers, stack = _usage(compiled.asm["cubin"])
+    return {
+        "kernel": name,
+        "arch": arch,
+        "triton": triton.__version__,
+        "registers": registers,
+        "stack": stack,
+        "shared": compiled.metadata.shared,
+        **{i: len(re.findall(rf"^\s*(?:@\S+ )?{re.escape(i)}", ptx, re.M)) for i in MATRIX_INSTRUCTIONS},
+    }
+
+
+def _compile(kernel, arguments, keywords, arch):
+    """Compile a launch as the just-in-time compiler would: integers by divisibility, ones as constants."""
+    signature, constants, attributes = {}, {}, {}
+    values = dict(zip(kernel.arg_names, arguments, strict=False)) | keywords
+    for index, argument in enumerate(kernel.arg_names):
+        value = values.pop(argument)
+        if isinstance(value, torch.Tensor):
+            signature[argument] = TYPES[value.dtype]
+        elif argument in keywords or value == 1:
+            signature[argument], constants[(index,)] = "constexpr", value
+        else:
+            signature[argument] = "i32"
+        if isinstance(value, torch.Tensor) or (signature[argument] == "i32" and value % 16 == 0):
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constants, attributes)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=values)
+
+
+def _usage(cubin: bytes) -> tuple[int, int]:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(NVIDIA / "cuobjdump"), "-res-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", text).groups()
+    return int(registers), int(stack)
+
+
+if __name__ == "__main__":
+    rows = [measure(*case) for case in CASES]
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
