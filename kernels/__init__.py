@@ -13,6 +13,7 @@ from .spectral_conv import (
     choose_backend,
     largest_modes,
     spectral_conv2d,
+    spectral_layer2d,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "choose_backend",
     "largest_modes",
     "spectral_conv2d",
+    "spectral_layer2d",
 ]

@@ -68,7 +68,7 @@ def test_the_wheel_holds_the_tree(tmp_path):
         else str(path.relative_to(ROOT)).replace("conf/", "physicsnemo_fs/conf/", 1)
         if path.relative_to(ROOT).parts[0] == "conf"
         else str(path.relative_to(ROOT))
-        for path in tracked("physicsnemo_fs/*.py", "kernels/*.py", "conf/*.yaml", "conf/*.py")
+        for path in tracked("physicsnemo_fs/*.py", "kernels/*.py", "kernels/*.json", "conf/*.yaml", "conf/*.py")
     }
     assert expected <= names
     assert not any(name.startswith(("kernels/", "conf/", "tests/")) for name in names)

@@ -1,38 +1,14 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""The public spectral convolution: validation and choice of the backend."""
-
-import importlib.util
-import os
-from collections.abc import Callable
-from functools import partial
+"""The public spectral convolution and the checks of its arguments."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from . import reference
+from .dispatch import choose_backend, triton_transform
 from .operators import truncated_spectral_conv2d
-
-BACKEND_VARIABLE = "PHYSICSNEMO_FS_BACKEND"
-
-_MOST_COLUMNS_OF_PARTIAL_DFT = 32  # where the two met in measurements on one CPU thread, see README.md
-_MOST_MODES_OF_TRITON = 32  # beyond, a model of its arithmetic exceeds its traffic, see README.md
-
-_Backend = Callable[[Tensor, Tensor, tuple[int, int], tuple[int, int]], Tensor]
-
-
-def _triton(x: Tensor, weight: Tensor, modes: tuple[int, int], out_size: tuple[int, int]) -> Tensor:
-    exact = x.dtype == torch.float32 and not _tf32_is_allowed()
-    return truncated_spectral_conv2d(x, weight, modes, out_size, "triton_exact" if exact else "triton")
-
-
-_BACKENDS: dict[str, _Backend] = {
-    "reference": reference.spectral_conv2d,
-    "pruned_fft": partial(truncated_spectral_conv2d, transform="pruned_fft"),
-    "partial_dft": partial(truncated_spectral_conv2d, transform="partial_dft"),
-    "triton": _triton,
-}
 
 
 def spectral_conv2d(
@@ -60,7 +36,7 @@ def spectral_conv2d(
 
     Computed in float64 if ``x`` or ``weight`` is float64, else in float32, also under autocast. The backend "triton"
     reads and writes 16-bit values as they are, multiplies them as float16 and adds in float32; it multiplies float32
-    as TF32 if torch's switch for matrix products allows that, else exactly. :func:`choose_backend` says when it runs.
+    as TF32 if torch's switch for matrix products allows that, else exactly. :func:`.choose_backend` says when it runs.
 
     Args:
         x: Real values on a periodic, regular grid of any size.
@@ -69,8 +45,8 @@ def spectral_conv2d(
         modes: ``(m1, m2)``. m1 counts half of the rows; m2 counts columns of the real-FFT half, the first
             included. :func:`largest_modes` gives the largest ones that two grids allow.
         out_size: ``(H', W')``, the grid to evaluate on; the input's own if None.
-        backend: One of :func:`available_backends`. None takes the environment variable
-            ``PHYSICSNEMO_FS_BACKEND`` or else the rule of :func:`choose_backend`.
+        backend: One of :func:`.available_backends`. None takes the environment variable
+            ``PHYSICSNEMO_FS_BACKEND`` or else the rule of :func:`.choose_backend`.
 
     Returns:
         The function's values in the dtype of ``x``.
@@ -90,6 +66,17 @@ def spectral_conv2d(
     Source: Li et al., Fourier Neural Operator for Parametric Partial Differential Equations, ICLR 2021,
     equations 4 and 5.
     """
+    name, x_ready, weight, out_size = prepare(x, weight, modes, out_size, backend)
+    if name == "reference":
+        return reference.spectral_conv2d(x_ready, weight, modes, out_size).to(x.dtype)
+    transform = triton_transform(x_ready.dtype) if name == "triton" else name
+    return truncated_spectral_conv2d(x_ready, weight, modes, out_size, transform).to(x.dtype)
+
+
+def prepare(
+    x: Tensor, weight: Tensor, modes: tuple[int, int], out_size: tuple[int, int] | None, backend: str | None
+) -> tuple[str, Tensor, Tensor, tuple[int, int]]:
+    """Check the arguments of :func:`spectral_conv2d`; give the backend, both tensors in its dtypes, and the grid."""
     size = (x.shape[-2], x.shape[-1])
     out_size = size if out_size is None else (out_size[0], out_size[1])
     _check_tensors(x, weight, modes)
@@ -97,86 +84,7 @@ def spectral_conv2d(
     dtype = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
     grid_dtype = dtype if dtype == torch.float64 else x.dtype
     name = choose_backend(x.device, modes, backend, grid_dtype)
-    values = x.to(grid_dtype if name == "triton" else dtype)
-    return _BACKENDS[name](values, weight.to(dtype), modes, out_size).to(x.dtype)
-
-
-def available_backends() -> tuple[str, ...]:
-    """Give the names that ``backend=`` and ``PHYSICSNEMO_FS_BACKEND`` accept.
-
-    Example:
-        >>> "reference" in available_backends()
-        True
-    """
-    return tuple(_BACKENDS)
-
-
-def choose_backend(
-    device: torch.device, modes: tuple[int, int], backend: str | None = None, dtype: torch.dtype = torch.float32
-) -> str:
-    """Give the name of the backend that :func:`spectral_conv2d` will run.
-
-    A name that is asked for, by argument or by ``PHYSICSNEMO_FS_BACKEND``, is that name or an error. Else
-
-    - on a CPU "partial_dft" for up to 32 columns;
-    - on an NVIDIA GPU of compute capability 8.0 or higher with Triton installed, for up to 32 modes either way,
-      "triton" for bfloat16 and float16, and for float32 where torch's own switch allows TF32 in matrix products
-      (``torch.set_float32_matmul_precision("high")``);
-    - "pruned_fft" everywhere else.
-
-    Args:
-        device: Where the input lies.
-        modes: ``(m1, m2)``, m2 counted in the real-FFT half.
-        backend: The caller's wish, stronger than the environment variable.
-        dtype: The dtype of the input.
-
-    Raises:
-        ValueError: There is no backend of that name, or "triton" is asked for and cannot run: it takes float32,
-            bfloat16 and float16, on such a GPU, or on a CPU in Triton's interpreter (``TRITON_INTERPRET=1``).
-
-    Example:
-        >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
-        'reference'
-    """
-    asked_by_environment = os.environ.get(BACKEND_VARIABLE)
-    if backend is None and not asked_by_environment:
-        return _automatic_backend(device, modes, dtype)
-    origin, name = (BACKEND_VARIABLE, asked_by_environment) if backend is None else ("backend", backend)
-    if name not in _BACKENDS:
-        raise ValueError(f"{origin} must be one of {', '.join(_BACKENDS)}: got {name!r}; choose one or leave it unset")
-    if name == "triton" and (obstacle := _obstacle_to_triton(device, dtype)):
-        raise ValueError(f"{origin} 'triton' {obstacle}, or choose pruned_fft")
-    return name
-
-
-def _automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch.dtype) -> str:
-    if device.type == "cpu":
-        return "partial_dft" if modes[1] <= _MOST_COLUMNS_OF_PARTIAL_DFT else "pruned_fft"
-    low_precision = dtype != torch.float32 or _tf32_is_allowed()
-    fits = max(modes) <= _MOST_MODES_OF_TRITON
-    return "triton" if low_precision and fits and not _obstacle_to_triton(device, dtype) else "pruned_fft"
-
-
-@torch.compiler.assume_constant_result
-def _tf32_is_allowed() -> bool:
-    return torch.backends.cuda.matmul.allow_tf32 or torch.get_float32_matmul_precision() != "highest"
-
-
-@torch.compiler.assume_constant_result
-def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
-    """Say what keeps the Triton kernels from running; nothing if they can run."""
-    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"computes float32, bfloat16 and float16: got {dtype}; convert x and weight"
-    if importlib.util.find_spec("triton") is None:
-        return "needs the package triton, which is not installed; install it"
-    if device.type == "cuda" and torch.version.cuda:
-        major, minor = torch.cuda.get_device_capability(device)
-        return "" if major >= 8 else f"needs compute capability 8.0: got {major}.{minor}; use a newer GPU"
-    if device.type != "cpu" or os.environ.get("TRITON_INTERPRET") != "1":
-        return f"needs an NVIDIA GPU: got {device}; move x there, set TRITON_INTERPRET=1 for Triton's interpreter"
-    from . import triton_kernels
-
-    return "" if triton_kernels.INTERPRETED else "needs TRITON_INTERPRET=1 before Triton is imported; set it earlier"
+    return name, x.to(grid_dtype if name == "triton" else dtype), weight.to(dtype), out_size
 
 
 def largest_modes(size: tuple[int, int], out_size: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -54,13 +54,16 @@ def truncated_spectral_conv2d(
     The arguments are valid and share one dtype (float32 or float64; with "triton" ``x`` may have 16 bits): the public
     function sees to it.
     """
-    m1, m2 = modes
     # the dtypes are chosen already; autocast would widen 16-bit values
     with torch.autocast(x.device.type, enabled=False):
-        coefficients = spectral_analysis(x, m1, m2, transform)
-        coefficients = coefficients * _column_constants(x.shape, m1, m2, coefficients)
-        mixed = mode_mix(coefficients, weight, transform)
-        return spectral_synthesis(mixed, *out_size, m1, m2, transform, x.dtype)
+        mixed = mixed_modes(x, weight, modes, transform)
+        return spectral_synthesis(mixed, *out_size, *modes, transform, x.dtype)
+
+
+def mixed_modes(x: Tensor, weight: Tensor, modes: tuple[int, int], transform: str) -> Tensor:
+    """Give the coefficients of the result [2*m1*m2, batch, out, 2]."""
+    coefficients = spectral_analysis(x, *modes, transform)
+    return mode_mix(coefficients * _column_constants(x.shape, *modes, coefficients), weight, transform)
 
 
 def _column_constants(size: torch.Size, m1: int, m2: int, like: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ The launches are the ones that the library makes: they are recorded, not repeate
 """
 
 import csv
+import importlib
 import re
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,7 +21,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from physicsnemo_fs.kernels.spectral_conv.triton_kernels import dft, mixing
+from physicsnemo_fs.kernels.spectral_conv import triton_kernels as kernels
 
 TABLE = Path(__file__).with_suffix(".csv")
 NVIDIA = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -30,20 +32,33 @@ BATCH, CHANNELS, SIZE = 4, 64, 128
 
 
 def _analysis(dtype, modes, exact=False):
-    dft.analysis(torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), modes, modes, exact)
+    kernels.analysis(torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), modes, modes, exact)
 
 
 def _synthesis(dtype, modes, exact=False):
-    coefficients = torch.empty(2 * modes * modes, BATCH, CHANNELS, 2)
-    dft.synthesis(coefficients, SIZE, SIZE, modes, modes, dtype, exact)
+    kernels.synthesis(_pairs(modes), SIZE, SIZE, modes, modes, dtype, exact)
+
+
+def _layer(dtype, modes):
+    values, affine = torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
+    kernels.layer(_pairs(modes), values, affine, "gelu", SIZE, SIZE, modes, modes, dtype)
+
+
+def _layer_backward(dtype, modes):
+    values, affine = torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
+    kernels.layer_backward(values, _pairs(modes), values, affine, "gelu", modes, modes)
 
 
 def _product(function, exact=False):
-    pairs, weight = torch.empty(2, BATCH, CHANNELS, 2), torch.empty(2, CHANNELS, CHANNELS, 2)
-    function(pairs, pairs if function is mixing.mix_weight else weight, exact)
+    pairs, weight = _pairs(1), torch.empty(2, CHANNELS, CHANNELS, 2)
+    function(pairs, pairs if function is kernels.mix_weight else weight, exact)
 
 
-_KERNELS = ((dft, "_analysis_kernel"), (dft, "_synthesis_kernel"), (mixing, "_product_kernel"))
+def _pairs(modes):
+    return torch.empty(2 * modes * modes, BATCH, CHANNELS, 2)
+
+
+_KERNELS = (("analysis", "_analysis_kernel"), ("synthesis", "_synthesis_kernel"), ("mixing", "_product_kernel"))
 _TENSOR_CORES = {
     "analysis bf16 16": (_analysis, torch.bfloat16, 16),
     "analysis bf16 32": (_analysis, torch.bfloat16, 32),
@@ -52,14 +67,18 @@ _TENSOR_CORES = {
     "synthesis bf16 16": (_synthesis, torch.bfloat16, 16),
     "synthesis bf16 32": (_synthesis, torch.bfloat16, 32),
     "synthesis tf32 32": (_synthesis, torch.float32, 32),
-    "mix tf32": (_product, mixing.mix),
-    "mix_adjoint tf32": (_product, mixing.mix_adjoint),
-    "mix_weight tf32": (_product, mixing.mix_weight),
+    "layer bf16 32": (_layer, torch.bfloat16, 32),
+    "layer tf32 32": (_layer, torch.float32, 32),
+    "layer_backward bf16 32": (_layer_backward, torch.bfloat16, 32),
+    "layer_backward tf32 32": (_layer_backward, torch.float32, 32),
+    "mix tf32": (_product, kernels.mix),
+    "mix_adjoint tf32": (_product, kernels.mix_adjoint),
+    "mix_weight tf32": (_product, kernels.mix_weight),
 }
 _EXACT = {
     "analysis exact 32": (_analysis, torch.float32, 32, True),
     "synthesis exact 32": (_synthesis, torch.float32, 32, True),
-    "mix exact": (_product, mixing.mix, True),
+    "mix exact": (_product, kernels.mix, True),
 }
 CASES = [(name, arch) for name in _TENSOR_CORES for arch in SHARED_LIMIT] + [(name, 90) for name in _EXACT]
 
@@ -81,10 +100,13 @@ class _Recorder:
 def measure(name: str, arch: int) -> dict:
     """Compile one case and give its registers, stack, shared memory and matrix instructions."""
     function, *arguments = (_TENSOR_CORES | _EXACT)[name]
-    recorders = [_Recorder(getattr(module, kernel)) for module, kernel in _KERNELS]
-    with patch.multiple(dft, _analysis_kernel=recorders[0], _synthesis_kernel=recorders[1]):
-        with patch.object(mixing, "_product_kernel", recorders[2]):
-            function(*arguments)
+    with ExitStack() as stack:
+        recorders = []
+        for module, kernel in _KERNELS:
+            module = importlib.import_module(f"{kernels.__name__}.{module}")
+            recorders.append(_Recorder(getattr(module, kernel)))
+            stack.enter_context(patch.object(module, kernel, recorders[-1]))
+        function(*arguments)
     (recorder,) = (r for r in recorders if r.launch)
     compiled = _compile(recorder.kernel, *recorder.launch, arch)
     ptx = compiled.asm["ptx"]

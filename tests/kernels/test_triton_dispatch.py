@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from physicsnemo_fs.kernels import BACKEND_VARIABLE, choose_backend, spectral_conv2d
-from physicsnemo_fs.kernels.spectral_conv import op
+from physicsnemo_fs.kernels.spectral_conv import dispatch
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -59,13 +59,12 @@ def test_an_older_gpu_takes_the_fft_and_refuses_triton(capability):
         choose_backend(CUDA, (8, 8), "triton", torch.float16)
 
 
-def test_exact_products_serve_float32_where_tf32_is_not_allowed(monkeypatch):
-    chosen = []
-    monkeypatch.setattr(op, "truncated_spectral_conv2d", lambda *arguments: chosen.append(arguments[-1]))
-    for dtype, allowed in [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)]:
-        monkeypatch.setattr(op, "_tf32_is_allowed", lambda allowed=allowed: allowed)
-        op._triton(torch.zeros(1, 1, 4, 4, dtype=dtype), torch.zeros(2, 1, 1, 2), (1, 1), (4, 4))
-    assert chosen == ["triton_exact", "triton", "triton"]
+@pytest.mark.usefixtures("tf32_switch")
+def test_exact_products_serve_float32_where_tf32_is_not_allowed():
+    assert dispatch.triton_transform(torch.float32) == "triton_exact"
+    assert dispatch.triton_transform(torch.bfloat16) == "triton"
+    torch.set_float32_matmul_precision("high")
+    assert dispatch.triton_transform(torch.float32) == "triton"
 
 
 def test_a_cpu_refuses_triton_unless_it_is_interpreted(monkeypatch):
@@ -108,7 +107,7 @@ assert "triton" not in sys.modules
 
 def test_the_choice_is_traced_as_a_constant():
     def run(x):
-        return x + len(op._obstacle_to_triton(x.device, x.dtype)) + op._tf32_is_allowed()
+        return x + len(dispatch._obstacle_to_triton(x.device, x.dtype)) + dispatch._tf32_is_allowed()
 
     x = torch.zeros(2)
     assert torch.equal(torch.compile(run, fullgraph=True, backend="aot_eager")(x), run(x))

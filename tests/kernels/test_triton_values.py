@@ -8,8 +8,8 @@ import jaxtyping
 import pytest
 import torch
 
-from physicsnemo_fs.kernels import spectral_conv2d
-from physicsnemo_fs.kernels.spectral_conv import operators
+from physicsnemo_fs.kernels import spectral_conv2d, spectral_layer2d
+from physicsnemo_fs.kernels.spectral_conv import layer, operators
 from physicsnemo_fs.testing import assert_close
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -167,6 +167,45 @@ def test_memory_order_does_not_matter():
         assert_close(spectral_conv2d(other, transposed, (3, 4), backend="triton"), expected, EXACT)
 
 
+EXTRAS = ("skip", "bias", "scale", "shift")
+
+
+def draw_extras(names, batch, channels, size):
+    shapes = {
+        "skip": (batch, channels, *size),
+        "bias": (channels,),
+        "scale": (batch, channels),
+        "shift": (batch, channels),
+    }
+    return {name: draw(*shapes[name], seed=4 + EXTRAS.index(name)) for name in names}
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    ("activation", "names"),
+    [("silu", EXTRAS), ("gelu", EXTRAS), ("none", ("scale",)), ("silu", ("skip",)), ("gelu", ())],
+)
+def test_layers_agree_with_their_composition(activation, names, dtype):
+    size, out_size, modes, channels = (7, 9), (34, 10), (2, 3), (3, 5)
+    tensors = [t.to(dtype).double() for t in draw_tensors(size, modes, channels)]
+    extras = {name: t.to(dtype).double() for name, t in draw_extras(names, 2, channels[1], out_size).items()}
+    leaves = [t.requires_grad_() for t in (*tensors, *extras.values())]
+    options = {"activation": activation, "out_size": out_size}
+    expected = spectral_layer2d(*tensors, modes, **extras, **options, backend="reference")
+    cotangent = draw(*expected.shape, seed=9).to(dtype)
+    expected_gradients = torch.autograd.grad(expected, leaves, cotangent.double())
+
+    ours = on_device(dtype, *(t.detach() for t in leaves))
+    ours_extras = dict(zip(names, ours[2:], strict=True))
+    actual = spectral_layer2d(*ours[:2], modes, **ours_extras, **options, backend="triton")
+    gradients = torch.autograd.grad(actual, ours, cotangent.to(DEVICE))
+    assert actual.dtype == dtype
+    for value, exact in zip((actual, *gradients), (expected, *expected_gradients), strict=True):
+        assert value.dtype == dtype
+        assert_close(value.double(), exact, 2 * TOLERANCE[dtype])  # the backward rounds twice in a row
+
+
 def test_an_empty_batch_gives_an_empty_result():
     x, weight = on_device(torch.float32, *draw_tensors((8, 8), (2, 3), batch=0))
     out = spectral_conv2d(x, weight, (2, 3), (9, 10), backend="triton")
@@ -199,11 +238,14 @@ def test_the_operators_are_sound():
         for t in (draw(1, 2, 7, 6), draw(12, 1, 2, 2), draw(12, 1, 3, 2), draw(12, 2, 3, 2))
     )
     half = x.detach().bfloat16().requires_grad_()
+    bias, film = torch.ones(2, device=DEVICE).requires_grad_(), torch.ones(1, 2, device=DEVICE).requires_grad_()
     for operator, arguments in [
         (operators.spectral_analysis, (x, 2, 3, "triton")),
         (operators.spectral_analysis, (half, 2, 3, "triton")),
         (operators.spectral_synthesis, (y, 7, 6, 2, 3, "triton", torch.float32)),
         (operators.spectral_synthesis, (y, 7, 6, 2, 3, "triton", torch.bfloat16)),
+        (layer.spectral_epilogue, (y, x, None, None, None, "silu", 7, 6, 2, 3, "triton", torch.float32)),
+        (layer.spectral_epilogue, (y, None, bias, film, film, "gelu", 7, 6, 2, 3, "triton", torch.float32)),
         (operators.mode_mix, (y, weight, "triton")),
         (operators.mode_mix_adjoint, (z, weight, "triton")),
         (operators.mode_mix_weight, (y, z, "triton")),

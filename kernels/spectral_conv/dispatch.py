@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which implementation runs: by name, by environment, or by a plain rule."""
+
+import importlib.util
+import os
+
+import torch
+
+BACKEND_VARIABLE = "PHYSICSNEMO_FS_BACKEND"
+
+_NAMES = ("reference", "pruned_fft", "partial_dft", "triton")
+_MOST_COLUMNS_OF_PARTIAL_DFT = 32  # where the two met in measurements on one CPU thread, see README.md
+_MOST_MODES_OF_TRITON = 32  # beyond, a model of its arithmetic exceeds its traffic, see README.md
+
+
+def available_backends() -> tuple[str, ...]:
+    """Give the names that ``backend=`` and ``PHYSICSNEMO_FS_BACKEND`` accept.
+
+    Example:
+        >>> "reference" in available_backends()
+        True
+    """
+    return _NAMES
+
+
+def choose_backend(
+    device: torch.device, modes: tuple[int, int], backend: str | None = None, dtype: torch.dtype = torch.float32
+) -> str:
+    """Give the name of the backend that :func:`.spectral_conv2d` will run.
+
+    A name that is asked for, by argument or by ``PHYSICSNEMO_FS_BACKEND``, is that name or an error. Else
+
+    - on a CPU "partial_dft" for up to 32 columns;
+    - on an NVIDIA GPU of compute capability 8.0 or higher with Triton installed, for up to 32 modes either way,
+      "triton" for bfloat16 and float16, and for float32 where torch's own switch allows TF32 in matrix products
+      (``torch.set_float32_matmul_precision("high")``);
+    - "pruned_fft" everywhere else.
+
+    Args:
+        device: Where the input lies.
+        modes: ``(m1, m2)``, m2 counted in the real-FFT half.
+        backend: The caller's wish, stronger than the environment variable.
+        dtype: The dtype of the input.
+
+    Raises:
+        ValueError: There is no backend of that name, or "triton" is asked for and cannot run: it takes float32,
+            bfloat16 and float16, on such a GPU, or on a CPU in Triton's interpreter (``TRITON_INTERPRET=1``).
+
+    Example:
+        >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
+        'reference'
+    """
+    asked_by_environment = os.environ.get(BACKEND_VARIABLE)
+    if backend is None and not asked_by_environment:
+        return _automatic_backend(device, modes, dtype)
+    origin, name = (BACKEND_VARIABLE, asked_by_environment) if backend is None else ("backend", backend)
+    if name not in _NAMES:
+        raise ValueError(f"{origin} must be one of {', '.join(_NAMES)}: got {name!r}; choose one or leave it unset")
+    if name == "triton" and (obstacle := _obstacle_to_triton(device, dtype)):
+        raise ValueError(f"{origin} 'triton' {obstacle}, or choose pruned_fft")
+    return name
+
+
+def _automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch.dtype) -> str:
+    if device.type == "cpu":
+        return "partial_dft" if modes[1] <= _MOST_COLUMNS_OF_PARTIAL_DFT else "pruned_fft"
+    low_precision = dtype != torch.float32 or _tf32_is_allowed()
+    fits = max(modes) <= _MOST_MODES_OF_TRITON
+    return "triton" if low_precision and fits and not _obstacle_to_triton(device, dtype) else "pruned_fft"
+
+
+def triton_transform(dtype: torch.dtype) -> str:
+    """Give "triton", or "triton_exact" for float32 where torch's switch does not allow TF32.
+
+    Example:
+        >>> triton_transform(torch.bfloat16)
+        'triton'
+    """
+    return "triton_exact" if dtype == torch.float32 and not _tf32_is_allowed() else "triton"
+
+
+@torch.compiler.assume_constant_result
+def _tf32_is_allowed() -> bool:
+    return torch.backends.cuda.matmul.allow_tf32 or torch.get_float32_matmul_precision() != "highest"
+
+
+@torch.compiler.assume_constant_result
+def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
+    """Say what keeps the Triton kernels from running; nothing if they can run."""
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"computes float32, bfloat16 and float16: got {dtype}; convert x and weight"
+    if importlib.util.find_spec("triton") is None:
+        return "needs the package triton, which is not installed; install it"
+    if device.type == "cuda" and torch.version.cuda:
+        major, minor = torch.cuda.get_device_capability(device)
+        return "" if major >= 8 else f"needs compute capability 8.0: got {major}.{minor}; use a newer GPU"
+    if device.type != "cpu" or os.environ.get("TRITON_INTERPRET") != "1":
+        return f"needs an NVIDIA GPU: got {device}; move x there, set TRITON_INTERPRET=1 for Triton's interpreter"
+    from . import triton_kernels
+
+    return "" if triton_kernels.INTERPRETED else "needs TRITON_INTERPRET=1 before Triton is imported; set it earlier"
