@@ -3,8 +3,9 @@
 r"""The five linear operators of a truncated spectral convolution, closed under differentiation.
 
 With the analysis :math:`A` (grid to kept modes) and the synthesis :math:`A^\top` (kept modes to grid, the
-exact adjoint), the convolution is :math:`A'^\top R D A x`, where :math:`D` holds the constant of each
-column and :math:`R` multiplies each mode by its weight. Every backward is one of the same operators, so
+exact adjoint), the convolution is :math:`A'^\top R D A x`, where :math:`D` holds the constant
+:math:`c_{k_2} / (HW)` of each column and :math:`R` multiplies each mode by its weight. :math:`DA` and its adjoint
+:math:`A^\top D` are the transforms with ``weighted=True``. Every backward is one of the same operators, so
 derivatives of any order exist and only the kept coefficients are saved.
 
 They are ``torch.library`` operators on real tensors (complex numbers as a last axis of two), opaque to
@@ -23,8 +24,8 @@ from . import partial_dft, pruned_fft
 
 
 class _Transform(NamedTuple):
-    analysis: Callable[[Tensor, int, int], Tensor]
-    synthesis: Callable[[Tensor, int, int, int, int, torch.dtype], Tensor]
+    analysis: Callable[[Tensor, int, int, bool], Tensor]
+    synthesis: Callable[[Tensor, int, int, int, int, torch.dtype, bool], Tensor]
     mix: Callable[[Tensor, Tensor], Tensor]
     mix_adjoint: Callable[[Tensor, Tensor], Tensor]
     mix_weight: Callable[[Tensor, Tensor], Tensor]
@@ -40,10 +41,18 @@ def _implementation(transform: str) -> _Transform:
         return _Transform(*(functools.partial(f, exact=transform == "triton_exact") for f in functions))
     module = {"pruned_fft": pruned_fft, "partial_dft": partial_dft}[transform]
 
-    def synthesis(coefficients: Tensor, height: int, width: int, m1: int, m2: int, dtype: torch.dtype) -> Tensor:
+    def analysis(x: Tensor, m1: int, m2: int, weighted: bool) -> Tensor:
+        coefficients = module.analysis(x, m1, m2)
+        return coefficients.mul_(_column_constants(*x.shape[-2:], m1, m2, coefficients)) if weighted else coefficients
+
+    def synthesis(
+        coefficients: Tensor, height: int, width: int, m1: int, m2: int, dtype: torch.dtype, weighted: bool
+    ) -> Tensor:
+        if weighted:
+            coefficients = coefficients * _column_constants(height, width, m1, m2, coefficients)
         return module.synthesis(coefficients, height, width, m1, m2).to(dtype)
 
-    return _Transform(module.analysis, synthesis, _mix, _mix_adjoint, _mix_weight)
+    return _Transform(analysis, synthesis, _mix, _mix_adjoint, _mix_weight)
 
 
 def truncated_spectral_conv2d(
@@ -62,13 +71,11 @@ def truncated_spectral_conv2d(
 
 def mixed_modes(x: Tensor, weight: Tensor, modes: tuple[int, int], transform: str) -> Tensor:
     """Give the coefficients of the result [2*m1*m2, batch, out, 2]."""
-    coefficients = spectral_analysis(x, *modes, transform)
-    return mode_mix(coefficients * _column_constants(x.shape, *modes, coefficients), weight, transform)
+    return mode_mix(spectral_analysis(x, *modes, transform, True), weight, transform)
 
 
-def _column_constants(size: torch.Size, m1: int, m2: int, like: Tensor) -> Tensor:
+def _column_constants(height: int, width: int, m1: int, m2: int, like: Tensor) -> Tensor:
     """Give c_k / (H W) of each mode, c_k = 1 for the first and the Nyquist column, else 2."""
-    height, width = size[-2:]
     constants = torch.full((m2,), 2 / (height * width), dtype=like.dtype, device=like.device)
     constants[:1] *= 0.5
     if 2 * (m2 - 1) == width:
@@ -77,17 +84,24 @@ def _column_constants(size: torch.Size, m1: int, m2: int, like: Tensor) -> Tenso
 
 
 @torch.library.custom_op("physicsnemo_fs::spectral_analysis", mutates_args=())
-def spectral_analysis(x: Tensor, m1: int, m2: int, transform: str) -> Tensor:
+def spectral_analysis(x: Tensor, m1: int, m2: int, transform: str, weighted: bool = False) -> Tensor:
     """Grid values [batch, channel, H, W] to kept modes [2*m1*m2, batch, channel, 2]."""
-    return _implementation(transform).analysis(x, m1, m2)
+    return _implementation(transform).analysis(x, m1, m2, weighted)
 
 
 @torch.library.custom_op("physicsnemo_fs::spectral_synthesis", mutates_args=())
 def spectral_synthesis(
-    coefficients: Tensor, height: int, width: int, m1: int, m2: int, transform: str, dtype: torch.dtype
+    coefficients: Tensor,
+    height: int,
+    width: int,
+    m1: int,
+    m2: int,
+    transform: str,
+    dtype: torch.dtype,
+    weighted: bool = False,
 ) -> Tensor:
     """Kept modes [2*m1*m2, batch, channel, 2] to grid values [batch, channel, H, W]."""
-    return _implementation(transform).synthesis(coefficients, height, width, m1, m2, dtype)
+    return _implementation(transform).synthesis(coefficients, height, width, m1, m2, dtype, weighted)
 
 
 @torch.library.custom_op("physicsnemo_fs::mode_mix", mutates_args=())
@@ -128,13 +142,13 @@ def _complex(pairs: Tensor) -> Tensor:
 
 
 @spectral_analysis.register_fake
-def _(x, m1, m2, transform):
+def _(x, m1, m2, transform, weighted=False):
     dtype = torch.float32 if transform.startswith("triton") else x.dtype
     return x.new_empty(2 * m1 * m2, x.shape[0], x.shape[1], 2, dtype=dtype)
 
 
 @spectral_synthesis.register_fake
-def _(coefficients, height, width, m1, m2, transform, dtype):
+def _(coefficients, height, width, m1, m2, transform, dtype, weighted=False):
     return coefficients.new_empty(coefficients.shape[1], coefficients.shape[2], height, width, dtype=dtype)
 
 
@@ -154,12 +168,12 @@ def _(coefficients, gradient, transform):
 
 
 def _save_analysis(ctx, inputs, output):
-    x, *ctx.modes = inputs
+    x, *ctx.modes, ctx.weighted = inputs
     ctx.size, ctx.dtype = x.shape[-2:], x.dtype
 
 
 def _save_synthesis(ctx, inputs, output):
-    ctx.modes = inputs[3:6]
+    *ctx.modes, _, ctx.weighted = inputs[3:]
 
 
 def _save_factors(ctx, inputs, output):
@@ -168,11 +182,11 @@ def _save_factors(ctx, inputs, output):
 
 
 def _analysis_backward(ctx, gradient):
-    return spectral_synthesis(gradient, *ctx.size, *ctx.modes, ctx.dtype), None, None, None
+    return spectral_synthesis(gradient, *ctx.size, *ctx.modes, ctx.dtype, ctx.weighted), *[None] * 4
 
 
 def _synthesis_backward(ctx, gradient):
-    return spectral_analysis(gradient, *ctx.modes), None, None, None, None, None, None
+    return spectral_analysis(gradient, *ctx.modes, ctx.weighted), *[None] * 7
 
 
 def _bilinear_backward(first, second):

@@ -32,11 +32,11 @@ BATCH, CHANNELS, SIZE = 4, 64, 128
 
 
 def _analysis(dtype, modes, exact=False):
-    kernels.analysis(torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), modes, modes, exact)
+    kernels.analysis(torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), modes, modes, True, exact)
 
 
 def _synthesis(dtype, modes, exact=False):
-    kernels.synthesis(_pairs(modes), SIZE, SIZE, modes, modes, dtype, exact)
+    kernels.synthesis(_pairs(modes), SIZE, SIZE, modes, modes, dtype, True, exact)
 
 
 def _layer(dtype, modes):
@@ -52,6 +52,18 @@ def _layer_backward(dtype, modes):
 def _product(function, exact=False):
     pairs, weight = _pairs(1), torch.empty(2, CHANNELS, CHANNELS, 2)
     function(pairs, pairs if function is kernels.mix_weight else weight, exact)
+
+
+def _one_plane():
+    kernels.layer(torch.empty(2, 1, 1, 2), None, torch.empty(3, 1, 1), "silu", 2, 1, 1, 1, torch.float16)
+
+
+def _one_image():
+    kernels.analysis(torch.empty(1, 1, 2, 1), 1, 1, True)
+
+
+def _one_number():
+    kernels.mix(torch.empty(1, 1, 1, 2), torch.empty(1, 1, 1, 2))
 
 
 def _pairs(modes):
@@ -75,12 +87,14 @@ _TENSOR_CORES = {
     "mix_adjoint tf32": (_product, kernels.mix_adjoint),
     "mix_weight tf32": (_product, kernels.mix_weight),
 }
+_SMALLEST = {"layer fp16 1": (_one_plane,), "analysis tf32 1": (_one_image,), "mix tf32 1": (_one_number,)}
 _EXACT = {
     "analysis exact 32": (_analysis, torch.float32, 32, True),
     "synthesis exact 32": (_synthesis, torch.float32, 32, True),
     "mix exact": (_product, kernels.mix, True),
 }
-CASES = [(name, arch) for name in _TENSOR_CORES for arch in SHARED_LIMIT] + [(name, 90) for name in _EXACT]
+CASES = [(name, arch) for name in _TENSOR_CORES for arch in SHARED_LIMIT]
+CASES += [(name, 90) for name in _SMALLEST | _EXACT]
 
 
 class _Recorder:
@@ -99,7 +113,7 @@ class _Recorder:
 
 def measure(name: str, arch: int) -> dict:
     """Compile one case and give its registers, stack, shared memory and matrix instructions."""
-    function, *arguments = (_TENSOR_CORES | _EXACT)[name]
+    function, *arguments = (_TENSOR_CORES | _SMALLEST | _EXACT)[name]
     with ExitStack() as stack:
         recorders = []
         for module, kernel in _KERNELS:

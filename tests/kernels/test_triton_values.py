@@ -92,16 +92,18 @@ def test_values_and_gradients_agree_with_the_reference(size, out_size, modes, dt
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("size", "modes"), TRANSFORMS)
-def test_transforms_agree_with_the_fft(size, modes, dtype):
+def test_transforms_agree_with_the_fft(size, modes, weighted, dtype):
     x, _ = draw_tensors(size, modes)
     x = x.to(dtype)
-    coefficients = operators.spectral_analysis(x.to(DEVICE), *modes, "triton_exact")
-    assert_close(coefficients, operators.spectral_analysis(x.double(), *modes, "pruned_fft"), TOLERANCE[dtype])
+    coefficients = operators.spectral_analysis(x.to(DEVICE), *modes, "triton_exact", weighted)
+    exact = operators.spectral_analysis(x.double(), *modes, "pruned_fft", weighted)
+    assert_close(coefficients, exact, TOLERANCE[dtype])
 
     z = draw(*coefficients.shape, seed=3).float()
-    image = operators.spectral_synthesis(z.to(DEVICE), *size, *modes, "triton_exact", dtype)
-    exact = operators.spectral_synthesis(z.double(), *size, *modes, "pruned_fft", torch.float64)
+    image = operators.spectral_synthesis(z.to(DEVICE), *size, *modes, "triton_exact", dtype, weighted)
+    exact = operators.spectral_synthesis(z.double(), *size, *modes, "pruned_fft", torch.float64, weighted)
     assert_close(image.double(), exact, TOLERANCE[dtype])
 
 

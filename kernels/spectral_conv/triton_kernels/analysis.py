@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .configs import tile_config
 from .launch import Problem, cut_tile, launch
-from .pairs import kept_pairs, power_of_two, store_pairs
+from .pairs import column_constants, kept_pairs, power_of_two, store_pairs
 
 
 @triton.jit
@@ -33,6 +33,7 @@ def _analysis_kernel(
     PLANES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    WEIGHTED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     OPERAND: tl.constexpr = columns.dtype.element_ty
@@ -69,6 +70,9 @@ def _analysis_kernel(
                 real = tl.dot(tile, cosine, real, input_precision=PRECISION)
                 imaginary = tl.dot(tile, sine, imaginary, input_precision=PRECISION)
 
+        if WEIGHTED:
+            constant = column_constants(k2, height, width)[None, :]
+            real, imaginary = real * constant, imaginary * constant
         turn_cosine, turn_sine = tl.load(twiddle + line_h)[:, None], tl.load(twiddle + row_stride + line_h)[:, None]
         turned_real = tl.reshape(real * turn_cosine - imaginary * turn_sine, (HEIGHT, PLANES * COLUMNS))
         turned_imaginary = tl.reshape(real * turn_sine + imaginary * turn_cosine, (HEIGHT, PLANES * COLUMNS))
@@ -97,13 +101,14 @@ def _analysis_kernel(
     store_pairs(y, real, imaginary, 2 * m1 - 1 - j, k2, plane, m2, planes, keep, ROWS, COLUMNS, PLANES)
 
 
-def analysis(x: Tensor, m1: int, m2: int, exact: bool = False) -> Tensor:
+def analysis(x: Tensor, m1: int, m2: int, weighted: bool = False, exact: bool = False) -> Tensor:
     """Give the float32 coefficients of :func:`..pruned_fft.analysis`, ``x`` float32, bfloat16 or float16.
 
     Args:
         x: Grid values [batch, channel, H, W].
         m1: Half of the kept rows.
         m2: The kept columns of the real-FFT half.
+        weighted: Multiply by the constants of the columns, c / (H W).
         exact: Multiply float32 operands in float32 instead of TF32.
     """
     batch, channel, height, width = x.shape
@@ -115,10 +120,11 @@ def analysis(x: Tensor, m1: int, m2: int, exact: bool = False) -> Tensor:
     problem = Problem(planes, height, width, m1, m2)
     config = tile_config("analysis", x.dtype, exact, x.device)
     tile = cut_tile(config, problem)
+    constants = tile | {"WEIGHTED": weighted}
     grid = (
         triton.cdiv(planes, tile["PLANES"]),
         triton.cdiv(m1, tile["ROWS"]),
         triton.cdiv(m2, tile["COLUMNS"]),
     )
-    launch(_analysis_kernel, grid, x, (y,), problem, tile, config, x.dtype, exact)
+    launch(_analysis_kernel, grid, x, (y,), problem, constants, config, x.dtype, exact)
     return y

@@ -21,6 +21,12 @@ def power_of_two(largest):
 
 
 @triton.jit
+def column_constants(k2, height, width):
+    """Give c / (H W), c = 1 for the first and the Nyquist column, else 2."""
+    return tl.where((k2 == 0) | (2 * k2 == width), 1.0, 2.0) / (1.0 * height * width)
+
+
+@triton.jit
 def pair_offsets(
     row,
     k2,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .configs import tile_config
 from .launch import Problem, cut_tile, launch
-from .pairs import kept_pairs, load_pairs, power_of_two
+from .pairs import column_constants, kept_pairs, load_pairs, power_of_two
 
 
 @triton.jit
@@ -67,6 +67,7 @@ def _synthesis_kernel(
     PLANES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    WEIGHTED: tl.constexpr,
     RESULT: tl.constexpr,
     SKIP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -109,6 +110,9 @@ def _synthesis_kernel(
 
         turned_real = tl.reshape(real * turn_cosine + imaginary * turn_sine, (HEIGHT * PLANES, COLUMNS))
         turned_imaginary = tl.reshape(imaginary * turn_cosine - real * turn_sine, (HEIGHT * PLANES, COLUMNS))
+        if WEIGHTED:
+            constant = column_constants(k2, height, width)[None, :]
+            turned_real, turned_imaginary = turned_real * constant, turned_imaginary * constant
         table = columns + k2[:, None] * column_stride + w[None, :]
         cosine, sine = tl.load(table), tl.load(table + column_sine)
         if RESCALE:
@@ -149,7 +153,14 @@ def _synthesis_kernel(
 
 
 def synthesis(
-    coefficients: Tensor, height: int, width: int, m1: int, m2: int, dtype: torch.dtype, exact: bool = False
+    coefficients: Tensor,
+    height: int,
+    width: int,
+    m1: int,
+    m2: int,
+    dtype: torch.dtype,
+    weighted: bool = False,
+    exact: bool = False,
 ) -> Tensor:
     """Give the grid values of :func:`..pruned_fft.synthesis` in ``dtype``, from float32 coefficients.
 
@@ -160,11 +171,12 @@ def synthesis(
         m1: Half of the kept rows.
         m2: The kept columns of the real-FFT half.
         dtype: float32, bfloat16 or float16.
+        weighted: Multiply by the constants of the columns, c / (H W), first.
         exact: Multiply float32 operands in float32 instead of TF32.
     """
     batch, channel = coefficients.shape[1:3]
     out = torch.empty(batch, channel, height, width, dtype=dtype, device=coefficients.device)
-    _launch(_Epilogue("image"), coefficients, out, m1, m2, exact)
+    _launch(_Epilogue("image", weighted=weighted), coefficients, out, m1, m2, exact)
     return out
 
 
@@ -209,6 +221,7 @@ class _Epilogue(NamedTuple):
     skip: Tensor | None = None
     affine: Tensor | None = None
     gradient: Tensor | None = None
+    weighted: bool = False
 
 
 def _launch(epilogue: _Epilogue, coefficients: Tensor, out: Tensor, m1: int, m2: int, exact: bool) -> Tensor:
@@ -228,7 +241,12 @@ def _launch(epilogue: _Epilogue, coefficients: Tensor, out: Tensor, m1: int, m2:
     sums = torch.empty(blocks, 2, batch, channel, dtype=torch.float32, device=out.device)
     skip = None if epilogue.skip is None else epilogue.skip.contiguous()
     tensors = (skip, epilogue.affine, epilogue.gradient, sums)
-    constants = {"RESULT": epilogue.result, "SKIP": skip is not None, "ACTIVATION": epilogue.activation}
+    constants = {
+        "WEIGHTED": epilogue.weighted,
+        "RESULT": epilogue.result,
+        "SKIP": skip is not None,
+        "ACTIVATION": epilogue.activation,
+    }
     launch(
         _synthesis_kernel,
         grid,
