@@ -4,6 +4,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ TABLE = Path(__file__).with_name("configs.json")
 
 
 class TileConfig(NamedTuple):
-    """The largest tile of a transform.
+    """The largest tile of a transform, all powers of two.
 
     ``lines`` (h, plane) times ``width`` points; ``rows`` of mode pairs times ``columns`` k2, as many planes side by
     side as fit into ``across`` columns.
@@ -46,7 +47,7 @@ def tile_config(kernel: str, dtype: torch.dtype, exact: bool, device: torch.devi
         True
     """
     operand = ("exact" if exact else "tf32") if dtype == torch.float32 else "half"
-    return TileConfig(**_entry(device)[kernel][operand])
+    return TileConfig(**entry(device)[kernel][operand])
 
 
 def product_config(exact: bool, device: torch.device) -> ProductConfig:
@@ -56,11 +57,19 @@ def product_config(exact: bool, device: torch.device) -> ProductConfig:
         >>> product_config(True, torch.device("cpu")).num_warps > 0
         True
     """
-    return ProductConfig(**_entry(device)["product"]["exact" if exact else "tf32"])
+    return ProductConfig(**entry(device)["product"]["exact" if exact else "tf32"])
 
 
 @functools.cache
-def _entry(device: torch.device) -> dict:
+def entry(device: torch.device) -> dict[str, dict[str, dict[str, int]]]:
+    """Give the entry of a device, the default one where its GPU has none; one dictionary, which a tuner may change."""
     table = json.loads(TABLE.read_text())
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "default"
     return table["default"] | table.get(name, {})
+
+
+def write_entry(name: str, own: dict[str, dict[str, dict[str, int]]]) -> None:
+    """Add or replace the entry of a GPU in the table, one line for each configuration."""
+    table = json.loads(TABLE.read_text()) | {name: own}
+    text = json.dumps(table, indent=2)
+    TABLE.write_text(re.sub(r"\{\s+([^{}]+?)\s+\}", lambda match: "{" + " ".join(match[1].split()) + "}", text) + "\n")
