@@ -34,7 +34,7 @@ def choose_backend(
     - on a CPU "partial_dft" for up to 32 columns;
     - on an NVIDIA GPU of compute capability 8.0 or higher with Triton installed, for up to 32 modes either way,
       "triton" for bfloat16 and float16, and for float32 where torch's own switch allows TF32 in matrix products
-      (``torch.set_float32_matmul_precision("high")``);
+      (``torch.set_float32_matmul_precision("high")``, ``torch.backends.cuda.matmul.fp32_precision = "tf32"``);
     - "pruned_fft" everywhere else.
 
     Args:
@@ -82,7 +82,8 @@ def triton_transform(dtype: torch.dtype) -> str:
 
 @torch.compiler.assume_constant_result
 def _tf32_is_allowed() -> bool:
-    return torch.backends.cuda.matmul.allow_tf32 or torch.get_float32_matmul_precision() != "highest"
+    # the one reading that no way of setting the switch makes an error
+    return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 @torch.compiler.assume_constant_result

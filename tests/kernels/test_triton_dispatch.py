@@ -67,6 +67,28 @@ def test_exact_products_serve_float32_where_tf32_is_not_allowed():
     assert dispatch.triton_transform(torch.float32) == "triton"
 
 
+def test_every_way_to_allow_tf32_is_understood():
+    # in a fork each, because torch does not let a process mix the old and the new way
+    code = """
+import os, torch
+from physicsnemo_fs.kernels.spectral_conv.dispatch import triton_transform
+assert triton_transform(torch.float32) == "triton_exact"
+for setting in (
+    "torch.set_float32_matmul_precision('high')",
+    "torch.set_float32_matmul_precision('medium')",
+    "torch.backends.cuda.matmul.allow_tf32 = True",
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.backends.fp32_precision = 'tf32'",
+):
+    child = os.fork()
+    if child == 0:
+        exec(setting)
+        os._exit(triton_transform(torch.float32) != "triton")
+    assert os.waitpid(child, 0)[1] == 0, setting
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_cpu_refuses_triton_unless_it_is_interpreted(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)

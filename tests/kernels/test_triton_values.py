@@ -92,18 +92,17 @@ def test_values_and_gradients_agree_with_the_reference(size, out_size, modes, dt
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("size", "modes"), TRANSFORMS)
-def test_transforms_agree_with_the_fft(size, modes, weighted, dtype):
+def test_transforms_agree_with_the_fft(size, modes, dtype):
     x, _ = draw_tensors(size, modes)
     x = x.to(dtype)
-    coefficients = operators.spectral_analysis(x.to(DEVICE), *modes, "triton_exact", weighted)
-    exact = operators.spectral_analysis(x.double(), *modes, "pruned_fft", weighted)
+    coefficients = operators.spectral_analysis(x.to(DEVICE), *modes, "triton_exact", True)
+    exact = operators.spectral_analysis(x.double(), *modes, "pruned_fft", True)
     assert_close(coefficients, exact, TOLERANCE[dtype])
 
     z = draw(*coefficients.shape, seed=3).float()
-    image = operators.spectral_synthesis(z.to(DEVICE), *size, *modes, "triton_exact", dtype, weighted)
-    exact = operators.spectral_synthesis(z.double(), *size, *modes, "pruned_fft", torch.float64, weighted)
+    image = operators.spectral_synthesis(z.to(DEVICE), *size, *modes, "triton_exact", dtype, True)
+    exact = operators.spectral_synthesis(z.double(), *size, *modes, "pruned_fft", torch.float64, True)
     assert_close(image.double(), exact, TOLERANCE[dtype])
 
 
@@ -183,7 +182,7 @@ def draw_extras(names, batch, channels, size):
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     ("activation", "names"),
     [("silu", EXTRAS), ("gelu", EXTRAS), ("none", ("scale",)), ("silu", ("skip",)), ("gelu", ())],
