@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .dispatch import triton_transform
 from .op import prepare, spectral_conv2d
-from .operators import mixed_modes, spectral_analysis
+from .operators import mixed_modes, spectral_analysis, spectral_synthesis
 
 ACTIVATIONS = {"none": lambda value: value, "silu": functional.silu, "gelu": functional.gelu}
 
@@ -30,9 +30,8 @@ def spectral_layer2d(
 
     .. math:: y = \sigma\big((K x + \mathrm{skip} + \mathrm{bias})(1 + \mathrm{scale}) + \mathrm{shift}\big).
 
-    With the backend "triton" everything after the mode mixing is one kernel, which writes the result only; the
-    backward computes the pre-activation again and exists once. Elsewhere it is the composition, differentiable any
-    number of times.
+    With the backend "triton" everything after the mode mixing is one kernel, which writes the result only, and the
+    backward computes the pre-activation again. Elsewhere, and for derivatives of gradients, it is the composition.
 
     Args:
         x: As in :func:`.spectral_conv2d`, as are ``weight``, ``modes``, ``out_size`` and ``backend``.
@@ -69,11 +68,15 @@ def spectral_layer2d(
             extras = (skip, bias, scale, shift)
             return spectral_epilogue(mixed, *extras, activation, *size, *modes, transform, x.dtype)
     value = spectral_conv2d(x, weight, modes, out_size, name)
+    return _follow(value, skip, bias, scale, shift, activation).to(x.dtype)
+
+
+def _follow(value, skip, bias, scale, shift, activation):
     value = value if skip is None else value + skip
     value = value if bias is None else value + bias[:, None, None]
     value = value if scale is None else value * (1 + scale[..., None, None])
     value = value if shift is None else value + shift[..., None, None]
-    return ACTIVATIONS[activation](value).to(x.dtype)
+    return ACTIVATIONS[activation](value)
 
 
 def _check(x, weight, out_size, skip, bias, scale, shift, activation):
@@ -155,16 +158,19 @@ def _(coefficients, skip, bias, scale, shift, activation, height, width, m1, m2,
 
 @spectral_epilogue_backward.register_fake
 def _(gradient, coefficients, skip, bias, scale, shift, activation, m1, m2, transform):
-    return torch.empty_like(gradient), gradient.new_empty(2, *gradient.shape[:2], dtype=torch.float32)
+    return gradient.new_empty(gradient.shape), gradient.new_empty(2, *gradient.shape[:2], dtype=torch.float32)
 
 
 def _save(ctx, inputs, output):
     ctx.save_for_backward(*inputs[:5])
-    ctx.activation, _, _, *ctx.modes, ctx.transform, _ = inputs[5:]
+    ctx.activation, *ctx.size, m1, m2, ctx.transform, ctx.dtype = inputs[5:]
+    ctx.modes = m1, m2
 
 
 def _backward(ctx, gradient):
     coefficients, skip, bias, scale, shift = ctx.saved_tensors
+    if torch.is_grad_enabled():  # somebody will differentiate this gradient
+        return *_gradients_of_composition(ctx, gradient), *[None] * 7
     settings = (ctx.activation, *ctx.modes, ctx.transform)
     inner, (total, moment) = spectral_epilogue_backward(gradient, coefficients, skip, bias, scale, shift, *settings)
     by_bias = (total if scale is None else total * (1 + scale)).sum(0)
@@ -176,6 +182,15 @@ def _backward(ctx, gradient):
         None if shift is None else total.to(shift.dtype),
         *[None] * 7,
     )
+
+
+def _gradients_of_composition(ctx, gradient):
+    coefficients, skip, bias, scale, shift = ctx.saved_tensors
+    image = spectral_synthesis(coefficients, *ctx.size, *ctx.modes, ctx.transform, torch.float32)
+    value = _follow(image, skip, bias, scale, shift, ctx.activation).to(ctx.dtype)
+    wanted = [t for t, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False) if needed]
+    found = iter(torch.autograd.grad(value, wanted, gradient, create_graph=True))
+    return [next(found) if needed else None for needed in ctx.needs_input_grad[:5]]
 
 
 spectral_epilogue.register_autograd(_backward, setup_context=_save)

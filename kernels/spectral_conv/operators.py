@@ -42,8 +42,9 @@ def _implementation(transform: str) -> _Transform:
     module = {"pruned_fft": pruned_fft, "partial_dft": partial_dft}[transform]
 
     def analysis(x: Tensor, m1: int, m2: int, weighted: bool) -> Tensor:
+        height, width = x.shape[-2:]
         coefficients = module.analysis(x, m1, m2)
-        return coefficients.mul_(_column_constants(*x.shape[-2:], m1, m2, coefficients)) if weighted else coefficients
+        return coefficients.mul_(_column_constants(height, width, m1, m2, coefficients)) if weighted else coefficients
 
     def synthesis(
         coefficients: Tensor, height: int, width: int, m1: int, m2: int, dtype: torch.dtype, weighted: bool

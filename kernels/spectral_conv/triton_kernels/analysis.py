@@ -70,9 +70,6 @@ def _analysis_kernel(
                 real = tl.dot(tile, cosine, real, input_precision=PRECISION)
                 imaginary = tl.dot(tile, sine, imaginary, input_precision=PRECISION)
 
-        if WEIGHTED:
-            constant = column_constants(k2, height, width)[None, :]
-            real, imaginary = real * constant, imaginary * constant
         turn_cosine, turn_sine = tl.load(twiddle + line_h)[:, None], tl.load(twiddle + row_stride + line_h)[:, None]
         turned_real = tl.reshape(real * turn_cosine - imaginary * turn_sine, (HEIGHT, PLANES * COLUMNS))
         turned_imaginary = tl.reshape(real * turn_sine + imaginary * turn_cosine, (HEIGHT, PLANES * COLUMNS))
@@ -94,6 +91,11 @@ def _analysis_kernel(
             odd_real = tl.dot(sine, turned_real, odd_real, input_precision=PRECISION)
             odd_imaginary = tl.dot(sine, turned_imaginary, odd_imaginary, input_precision=PRECISION)
 
+    if WEIGHTED:
+        constant = tl.broadcast_to(column_constants(k2, height, width)[None, :], (PLANES, COLUMNS))
+        constant = tl.reshape(constant, (1, PLANES * COLUMNS))
+        even_real, even_imaginary = even_real * constant, even_imaginary * constant
+        odd_real, odd_imaginary = odd_real * constant, odd_imaginary * constant
     keep = kept_pairs(j, k2, plane, m1, m2, planes, ROWS, COLUMNS, PLANES)
     real, imaginary = even_real + odd_imaginary, even_imaginary - odd_real
     store_pairs(y, real, imaginary, j, k2, plane, m2, planes, keep, ROWS, COLUMNS, PLANES)
