@@ -104,6 +104,8 @@ class FSUNOConfig(ModelConfig):
     coord_features: str = key("none", "Position channels: none, periodic or bounded.")
     boundary: str = key("periodic", "periodic, or pad for bounded domains.")
     activation: str = key("silu", "silu or gelu.")
+    factorization: str | None = key(None, "tucker for spectral weights of low rank; null for dense ones.")
+    rank: float | None = key(None, "Parameters of a factorised spectral weight as a share of the dense one's.")
 
 
 @dataclass

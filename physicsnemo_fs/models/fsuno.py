@@ -12,6 +12,7 @@ from physicsnemo_fs.models.base import FSModule, check_fields, parameter_dtype
 from physicsnemo_fs.nn.boundary import MARGIN, crop, extend
 from physicsnemo_fs.nn.embedding import COORDINATE_COUNT, NoiseLevelEmbedding, coordinate_channels
 from physicsnemo_fs.nn.resample import fourier_resample
+from physicsnemo_fs.nn.tucker import spectral_factory
 from physicsnemo_fs.nn.unet import UStack
 
 SMALLEST_GRID = 16
@@ -53,6 +54,8 @@ class FSUNO(FSModule):
         activation: ``"silu"`` or ``"gelu"``.
         embedding_channels: Width of the noise-level embedding.
         dropout: Dropout probability.
+        factorization: ``"tucker"`` for spectral weights of low rank, ``None`` for dense ones.
+        rank: Parameters of a factorised spectral weight as a share of the dense one's.
 
     Raises:
         ValueError: If the options contradict each other, or an input has the wrong channels or fewer than 16 samples
@@ -65,7 +68,8 @@ class FSUNO(FSModule):
 
     References:
         Rahman et al., U-NO (2204.11127); Raonic et al., Convolutional Neural Operators (2302.01178); aliasing and
-        resolution invariance: Fanaskov and Oseledets (2205.10573), Bartolucci et al. (2305.19913).
+        resolution invariance: Fanaskov and Oseledets (2205.10573), Bartolucci et al. (2305.19913); Tucker weights:
+        Kossaifi et al. (2310.00120).
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class FSUNO(FSModule):
         activation: str = "silu",
         embedding_channels: int = 96,
         dropout: float = 0.0,
+        factorization: str | None = None,
+        rank: float | None = None,
     ):
         super().__init__()
         if level_grid is not None and len(level_grid) != len(channel_mult):
@@ -126,6 +132,7 @@ class FSUNO(FSModule):
             dropout,
             spectral_resampling=level_grid is None,
             spectral_zero_init=level_grid is not None,
+            make_spectral=spectral_factory(factorization, rank),
         )
 
     def level_shapes(self, shape: tuple[int, int]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from physicsnemo_fs.nn.boundary import circular_pad
-from physicsnemo_fs.nn.spectral import SpectralConv2d
+from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu}
 
@@ -82,6 +82,7 @@ class OperatorBlock(nn.Module):
         activation: ``"silu"`` or ``"gelu"``.
         dropout: Probability of dropping a value before the second convolution.
         spectral_zero_init: Start the spectral branch as the zero map.
+        make_spectral: Makes the spectral branch from its channels and modes.
 
     Example:
         >>> OperatorBlock(4, 8, 16, 3, modes=2)(torch.randn(1, 4, 16, 16), torch.randn(1, 16)).shape
@@ -98,14 +99,15 @@ class OperatorBlock(nn.Module):
         activation: str = "silu",
         dropout: float = 0.0,
         spectral_zero_init: bool = True,
+        make_spectral: Callable[[int, int, int, int], SpectralModule] = SpectralConv2d,
     ):
         super().__init__()
         self.activation = activation_function(activation)
         self.norm_in = group_norm(in_channels)
         self.local_in = PeriodicConv2d(in_channels, out_channels, local_kernel)
-        self.spectral = SpectralConv2d(in_channels, out_channels, modes, modes) if modes else None
+        self.spectral: SpectralModule | None = make_spectral(in_channels, out_channels, modes, modes) if modes else None
         if self.spectral is not None and spectral_zero_init:
-            nn.init.zeros_(self.spectral.weight)
+            self.spectral.zero_()
         self.norm_mid = group_norm(out_channels)
         self.film = nn.Linear(embedding_channels, 2 * out_channels)
         self.dropout = nn.Dropout(dropout)

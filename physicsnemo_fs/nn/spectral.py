@@ -3,6 +3,7 @@
 """Spectral convolution layer whose checkpoints interchange with PhysicsNeMo's."""
 
 import warnings
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Complex, Float
@@ -14,7 +15,66 @@ from physicsnemo_fs.kernels import largest_modes, spectral_conv2d
 _NATIVE_NAMES = ("weights1", "weights2")
 
 
-class SpectralConv2d(torch.nn.Module):
+class SpectralModule(torch.nn.Module, ABC):
+    """Modes and channels of a spectral convolution, and the rule for grids that are too small for its modes.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        modes1: Half of the number of kept rows: 0..modes1-1 and -modes1..-1.
+        modes2: Kept columns of the real-FFT half, the constant one included.
+
+    Raises:
+        InputError: A count is not positive, or an input does not have ``in_channels`` channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, modes1: int, modes2: int):
+        super().__init__()
+        if min(in_channels, out_channels, modes1, modes2) < 1:
+            raise InputError(
+                "in_channels, out_channels, modes1 and modes2 must be positive: "
+                f"got {in_channels}, {out_channels}, {modes1}, {modes2}; raise the one below 1"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.modes1 = modes1
+        self.modes2 = modes2
+        self._clipped_grids: set[tuple[int, int]] = set()
+
+    @abstractmethod
+    def zero_(self) -> None:
+        """Make it the zero map, from which it can learn."""
+
+    def supported_modes(self, x: Tensor, out_size: tuple[int, int] | None) -> tuple[int, int]:
+        """Give the module's modes, or those that the grids support; say so once for each such grid."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise InputError(
+                f"the input must be [batch, {self.in_channels}, height, width]: got {tuple(x.shape)}; "
+                "check the layer's in_channels"
+            )
+        size = (x.shape[2], x.shape[3])
+        limits = largest_modes(size, out_size)
+        modes = (min(self.modes1, limits[0]), min(self.modes2, limits[1]))
+        if modes != (self.modes1, self.modes2) and not torch.compiler.is_compiling():
+            self._warn_of_clipping(modes, size, out_size or size)
+        return modes
+
+    def extra_repr(self) -> str:
+        """Give the arguments for ``repr``."""
+        return f"{self.in_channels}, {self.out_channels}, modes1={self.modes1}, modes2={self.modes2}"
+
+    def _warn_of_clipping(self, modes: tuple[int, int], size: tuple[int, int], out_size: tuple[int, int]) -> None:
+        grid = (min(size[0], out_size[0]), min(size[1], out_size[1]))
+        if grid not in self._clipped_grids:
+            self._clipped_grids.add(grid)
+            warnings.warn(
+                f"the spectral convolution uses modes {modes} of its {(self.modes1, self.modes2)}: "
+                f"a grid of {grid} supports no more",
+                stacklevel=4,
+            )
+
+
+class SpectralConv2d(SpectralModule):
     """Learn one matrix for each of the lowest modes of :func:`physicsnemo_fs.kernels.spectral_conv2d`.
 
     The layer acts on functions: the same weights serve every grid, and ``forward`` can evaluate its result
@@ -47,17 +107,7 @@ class SpectralConv2d(torch.nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, modes1: int, modes2: int):
-        super().__init__()
-        if min(in_channels, out_channels, modes1, modes2) < 1:
-            raise InputError(
-                "in_channels, out_channels, modes1 and modes2 must be positive: "
-                f"got {in_channels}, {out_channels}, {modes1}, {modes2}; raise the one below 1"
-            )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.modes1 = modes1
-        self.modes2 = modes2
-        self._clipped_grids: set[tuple[int, int]] = set()
+        super().__init__(in_channels, out_channels, modes1, modes2)
         self.weight = torch.nn.Parameter(torch.empty(2 * modes1 * modes2, in_channels, out_channels, 2))
         self.reset_parameters()
 
@@ -81,39 +131,19 @@ class SpectralConv2d(torch.nn.Module):
         out_size: tuple[int, int] | None = None,
     ) -> Float[Tensor, "batch out_channels out_height out_width"]:
         """Give the result's values on the input's grid, or on ``out_size = (height, width)``."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise InputError(
-                f"the input must be [batch, {self.in_channels}, height, width]: got {tuple(x.shape)}; "
-                "check the layer's in_channels"
-            )
-        size = (x.shape[2], x.shape[3])
-        limits = largest_modes(size, out_size)
-        modes = (min(self.modes1, limits[0]), min(self.modes2, limits[1]))
-        if modes == (self.modes1, self.modes2):
-            return spectral_conv2d(x, self.weight, modes, out_size)
-        if not torch.compiler.is_compiling():
-            self._warn_of_clipping(modes, size, out_size or size)
-        return spectral_conv2d(x, self._lowest_modes(*modes), modes, out_size)
+        modes = self.supported_modes(x, out_size)
+        weight = self.weight if modes == (self.modes1, self.modes2) else self._lowest_modes(*modes)
+        return spectral_conv2d(x, weight, modes, out_size)
 
-    def extra_repr(self) -> str:
-        """Give the arguments for ``repr``."""
-        return f"{self.in_channels}, {self.out_channels}, modes1={self.modes1}, modes2={self.modes2}"
+    def zero_(self) -> None:
+        """Make it the zero map."""
+        torch.nn.init.zeros_(self.weight)
 
     def _lowest_modes(self, modes1: int, modes2: int) -> Tensor:
         """Give the block of the weight that belongs to fewer modes, in the same order."""
         block = self.weight.view(2 * self.modes1, self.modes2, self.in_channels, self.out_channels, 2)
         rows = torch.cat([block[:modes1], block[2 * self.modes1 - modes1 :]])
         return rows[:, :modes2].reshape(-1, self.in_channels, self.out_channels, 2)
-
-    def _warn_of_clipping(self, modes: tuple[int, int], size: tuple[int, int], out_size: tuple[int, int]) -> None:
-        grid = (min(size[0], out_size[0]), min(size[1], out_size[1]))
-        if grid not in self._clipped_grids:
-            self._clipped_grids.add(grid)
-            warnings.warn(
-                f"the spectral convolution uses modes {modes} of its {(self.modes1, self.modes2)}: "
-                f"a grid of {grid} supports no more",
-                stacklevel=3,
-            )
 
     def _native_views(self) -> tuple[Tensor, Tensor]:
         shape = (2, self.modes1, self.modes2, self.in_channels, self.out_channels, 2)

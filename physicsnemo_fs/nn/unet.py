@@ -18,6 +18,7 @@ from physicsnemo_fs.nn.blocks import (
     group_norm,
 )
 from physicsnemo_fs.nn.resample import fourier_resample
+from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
 
 Resample = Callable[[Tensor, tuple[int, int]], Tensor]
 
@@ -51,6 +52,7 @@ class UStack(nn.Module):
         dropout: Dropout probability inside the blocks.
         spectral_resampling: Move between levels by exact Fourier resampling instead of pooling and repeating.
         spectral_zero_init: Start the spectral branches as zero maps.
+        make_spectral: Makes a spectral branch from its channels and modes.
 
     Raises:
         ValueError: If the per-level lists differ in length, or a level of attention does not exist.
@@ -71,6 +73,7 @@ class UStack(nn.Module):
         dropout: float = 0.0,
         spectral_resampling: bool = False,
         spectral_zero_init: bool = True,
+        make_spectral: Callable[[int, int, int, int], SpectralModule] = SpectralConv2d,
     ):
         super().__init__()
         decoder_modes = [0] * len(level_channels) if decoder_modes is None else decoder_modes
@@ -96,6 +99,7 @@ class UStack(nn.Module):
                 activation,
                 dropout,
                 spectral_zero_init,
+                make_spectral,
             )
 
         self.down_map: Resample = fourier_resample if spectral_resampling else pool

@@ -154,6 +154,8 @@ def build_backbone(config: ModelConfig, in_channels: int, out_channels: int) -> 
             coord_features=config.coord_features,
             boundary=config.boundary,
             activation=config.activation,
+            factorization=config.factorization,
+            rank=config.rank,
         )
     if isinstance(config, ConvUNetConfig):
         return FSConvUNet(**common)
