@@ -61,7 +61,7 @@ def run_case(batch: int, channels: int, size: int, modes: int, repeats: int) -> 
     layer.load_state_dict(physicsnemo.state_dict())
     neuraloperator = NeuralOperatorSpectralConv(channels, channels, (2 * modes, 2 * (modes - 1)), bias=False)
     with torch.no_grad():
-        neuraloperator.weight.copy_(to_neuraloperator(layer.weights1, layer.weights2))
+        neuraloperator.weight.tensor.copy_(to_neuraloperator(layer.weights1, layer.weights2))
     x = torch.randn(batch, channels, size, size, requires_grad=True)
     cotangent = torch.randn_like(x)
 

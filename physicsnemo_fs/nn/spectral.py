@@ -199,7 +199,8 @@ def to_neuraloperator(
 ) -> Complex[Tensor, "in_channels out_channels rows modes2"]:
     """Give the native pair as the weight of neuraloperator's ``SpectralConv(n_modes=(2*modes1, 2*(modes2-1)))``.
 
-    Its rows are sorted by frequency, -modes1..modes1-1.
+    Its rows are sorted by frequency, -modes1..modes1-1. On odd heights version 2.0 of neuraloperator returns other
+    values: it shifts the spectrum back by the wrong half.
 
     Example:
         >>> layer = SpectralConv2d(2, 3, 4, 5)
