@@ -4,6 +4,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ from physicsnemo_fs.config import (
     REPLACED_KEYS,
     SCHEMAS,
     DemoConfig,
-    check_choices,
     check_groups,
+    check_values,
     known_keys,
     nearest,
     replacement,
@@ -98,7 +99,7 @@ def to_config(composed: DictConfig, schema: type) -> Any:
     if missing:
         raise InputError(f"{missing[0]} must be given: add {missing[0]}=...")
     config = OmegaConf.to_object(composed)
-    check_choices(config)
+    check_values(config)
     check_groups(config.train if isinstance(config, DemoConfig) else config)
     return config
 
@@ -148,9 +149,15 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
             with one_line_errors(debug):
                 task(to_config(composed, schema))
 
+        signal.signal(signal.SIGTERM, _exit)
         entry()
 
     return run
+
+
+def _exit(number: int, frame: Any) -> None:
+    """Leave as after an exception, so that half-written files are removed."""
+    sys.exit(128 + number)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ fails before anything runs.
 """
 
 import difflib
+import operator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -14,13 +15,17 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 
-def key(default: Any, help: str) -> Any:
-    """Declare a configuration key with its default and a line of documentation."""
+def key(
+    default: Any, help: str, least: float | None = None, above: float | None = None, below: float | None = None
+) -> Any:
+    """Declare a configuration key with its default, a line of documentation, and bounds of its value."""
+    bounds = {"at least": least, "above": above, "below": below}
+    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
     if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": help})
+        return field(default_factory=lambda: list(default), metadata=metadata)
     if isinstance(default, type):
-        return field(default_factory=default, metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -29,9 +34,9 @@ class DatasetConfig:
 
     type: str = key(MISSING, "Which source: kolmogorov or ns_re40.")
     data_path: str | None = key(None, "File or folder of the data; null uses the source's default place.")
-    resolution: int | None = key(None, "Fine grid (points along a side); null takes reference_resolution.")
-    lowres_scale_factor: int = key(8, "Fine points per coarse cell along an axis, at `reference_resolution`.")
-    window_size: int = key(0, "k: the coarse input holds the 2k+1 frames t-k ... t+k.")
+    resolution: int | None = key(None, "Fine grid (points along a side); null takes reference_resolution.", least=1)
+    lowres_scale_factor: int = key(8, "Fine points per coarse cell along an axis, at `reference_resolution`.", least=1)
+    window_size: int = key(0, "k: the coarse input holds the 2k+1 frames t-k ... t+k.", least=0)
     coarsening: str = key("cell_average", "How the coarse field is made: cell_average, pixel_average or spectral.")
 
 
@@ -41,7 +46,7 @@ class KolmogorovDatasetConfig(DatasetConfig):
 
     type: str = key("kolmogorov", "This source.")
     data_path: str | None = key("outputs/data", "Folder of the simulated files; they are made if they are missing.")
-    reynolds: float = key(40.0, "Reynolds number 1/viscosity.")
+    reynolds: float = key(40.0, "Reynolds number 1/viscosity.", above=0)
     forcing_mode: int = key(4, "Wavenumber n of the body force, whose curl is -n cos(n y).")
     forcing_amplitude: float = key(1.0, "Amplitude of the body force.")
     drag: float = key(0.0, "Linear drag.")
@@ -52,15 +57,17 @@ class KolmogorovDatasetConfig(DatasetConfig):
     test_grid: int = key(128, "Grid that test trajectories are simulated on.")
     test_store_grid: int | None = key(None, "Grid that test frames are stored on; null is `test_grid`.")
     test_spin_up: list[Any] = key([[64, 23.0], [128, 2.0]], "The same for test trajectories.")
-    interval: float = key(2.0, "Flow time units between the frames of a training trajectory.")
-    evaluation_interval: float | None = key(15.0, "The same for validation and test; null is `interval`.")
-    train_trajectories: int = key(192, "Training trajectories.")
-    train_frames: int = key(24, "Frames a training trajectory.")
-    validation_trajectories: int = key(32, "Validation trajectories.")
-    validation_frames: int = key(4, "Frames a validation trajectory.")
-    test_trajectories: int = key(16, "Test trajectories.")
-    test_frames: int = key(4, "Frames a test trajectory.")
-    reference_resolution: int = key(64, "Grid that lowres_scale_factor refers to: coarse cells = this / factor.")
+    interval: float = key(2.0, "Flow time units between the frames of a training trajectory.", above=0)
+    evaluation_interval: float | None = key(30.0, "The same for validation and test; null is `interval`.", above=0)
+    train_trajectories: int = key(192, "Training trajectories.", least=1)
+    train_frames: int = key(24, "Frames a training trajectory.", least=1)
+    validation_trajectories: int = key(64, "Validation trajectories.", least=1)
+    validation_frames: int = key(2, "Frames a validation trajectory.", least=1)
+    test_trajectories: int = key(32, "Test trajectories.", least=1)
+    test_frames: int = key(2, "Frames a test trajectory.", least=1)
+    reference_resolution: int = key(
+        64, "Grid that lowres_scale_factor refers to: coarse cells = this / factor.", least=1
+    )
     seed: int = key(0, "Seed of the initial conditions.")
 
 
@@ -70,7 +77,9 @@ class NSRe40DatasetConfig(DatasetConfig):
 
     type: str = key("ns_re40", "This source.")
     data_path: str | None = key(None, "Path of 2D_NS_Re40.npy; must be given.")
-    reference_resolution: int = key(64, "Grid that lowres_scale_factor refers to: coarse cells = this / factor.")
+    reference_resolution: int = key(
+        64, "Grid that lowres_scale_factor refers to: coarse cells = this / factor.", least=1
+    )
     skip_steps: int = key(50, "Steps at the start of each trajectory that are left out as transient.")
     axes: str = key("xy", "Order of the file's last two axes: xy or yx.")
     stride: int = key(1, "Take every stride-th step.")
@@ -83,11 +92,11 @@ class ModelConfig:
     """What every backbone accepts."""
 
     name: str = key(MISSING, "Which backbone: fsuno or conv_unet.")
-    model_channels: int = key(8, "Base width.")
+    model_channels: int = key(8, "Base width.", least=1)
     channel_mult: list[int] = key([1, 4, 6, 8], "Width of each level as a multiple of model_channels, finest first.")
-    num_blocks: int = key(1, "Blocks a level.")
-    embedding_channels: int = key(96, "Width of the noise-level embedding.")
-    dropout: float = key(0.0, "Dropout probability.")
+    num_blocks: int = key(1, "Blocks a level.", least=1)
+    embedding_channels: int = key(96, "Width of the noise-level embedding.", least=1)
+    dropout: float = key(0.0, "Dropout probability.", least=0, below=1)
 
 
 @dataclass
@@ -99,7 +108,9 @@ class FSUNOConfig(ModelConfig):
         [64, 32, 16, 8], "Pinned grid of each level; null for the pure spectral operator."
     )
     n_modes: list[int] = key([0, 4, 4, 0], "Spectral modes of each level; 0 drops the branch.")
-    local_kernel: int = key(3, "Width of the local stencil on the pinned grids; 1 for the pure spectral operator.")
+    local_kernel: int = key(
+        3, "Width of the local stencil on the pinned grids; 1 for the pure spectral operator.", least=1
+    )
     attn_levels: list[int] = key([], "Levels with self-attention.")
     coord_features: str = key("none", "Position channels: none, periodic or bounded.")
     boundary: str = key("periodic", "periodic, or pad for bounded domains.")
@@ -120,46 +131,50 @@ class NoiseConfig:
     """The Gaussian random field that noises the residual."""
 
     kernel: str = key("matched", "matched (to the training residual's spectrum), matern, legacy_rbf or white.")
-    nu: float = key(0.5, "Smoothness of the Matern kernel.")
-    length_scale: float = key(0.1, "Length scale of the Matern kernel, as a share of the domain.")
-    scale: float = key(0.05, "Scale s of legacy_rbf: exp(-|d| / (2 s^2)).")
+    nu: float = key(0.5, "Smoothness of the Matern kernel.", above=0)
+    length_scale: float = key(0.1, "Length scale of the Matern kernel, as a share of the domain.", above=0)
+    scale: float = key(0.05, "Scale s of legacy_rbf: exp(-|d| / (2 s^2)).", above=0)
     eps: float = key(0.01, "White nugget of legacy_rbf.")
     P_mean: float | None = key(None, "Mean of ln(sigma / sigma_data) in training; null takes it from the spectra.")
-    P_std: float | None = key(None, "Spread of ln sigma in training; null takes it from the spectra.")
+    P_std: float | None = key(None, "Spread of ln sigma in training; null takes it from the spectra.", above=0)
 
 
 @dataclass
 class HyperParameters:
     """Optimisation of one stage."""
 
-    training_duration: int = key(24000, "Images to train on.")
-    total_batch_size: int = key(16, "Images a step over all ranks.")
-    batch_size_per_gpu: int | None = key(None, "Images a rank and micro-batch; null uses total_batch_size / ranks.")
+    training_duration: int = key(24000, "Images to train on.", least=1)
+    total_batch_size: int = key(16, "Images a step over all ranks.", least=1)
+    batch_size_per_gpu: int | None = key(
+        None, "Images a rank and micro-batch; null uses total_batch_size / ranks.", least=1
+    )
     optimizer: str = key("muon", "muon (for the convolutions between hidden channels, AdamW for the rest) or adamw.")
-    lr: float = key(5e-3, "Peak learning rate.")
-    lr_rampup: int = key(960, "Images of linear warm-up.")
+    lr: float = key(5e-3, "Peak learning rate.", least=0)
+    lr_rampup: int = key(960, "Images of linear warm-up.", least=0)
     lr_decay: str = key("cosine", "cosine to zero at the end, or constant.")
-    weight_decay: float = key(1e-4, "Decoupled weight decay.")
-    grad_clip_threshold: float | None = key(1.0, "Largest norm of the gradient; null never clips.")
-    ema_halflife: int = key(5000, "Images after which an old weight counts half in the moving average.")
-    patience: int | None = key(None, "Validations without improvement before an early stop; null never stops early.")
+    weight_decay: float = key(1e-4, "Decoupled weight decay.", least=0)
+    grad_clip_threshold: float | None = key(1.0, "Largest norm of the gradient; null never clips.", above=0)
+    ema_halflife: int = key(5000, "Images after which an old weight counts half in the moving average.", least=1)
+    patience: int | None = key(
+        None, "Validations without improvement before an early stop; null never stops early.", least=1
+    )
 
 
 @dataclass
 class StageHyperParameters:
     """The keys of `hp` that one stage sets for itself; null takes the value of `hp`."""
 
-    training_duration: int | None = key(None, "Images to train on.")
-    total_batch_size: int | None = key(None, "Images a step over all ranks.")
-    batch_size_per_gpu: int | None = key(None, "Images a rank and micro-batch.")
+    training_duration: int | None = key(None, "Images to train on.", least=1)
+    total_batch_size: int | None = key(None, "Images a step over all ranks.", least=1)
+    batch_size_per_gpu: int | None = key(None, "Images a rank and micro-batch.", least=1)
     optimizer: str | None = key(None, "muon or adamw.")
-    lr: float | None = key(None, "Peak learning rate.")
-    lr_rampup: int | None = key(None, "Images of linear warm-up.")
+    lr: float | None = key(None, "Peak learning rate.", least=0)
+    lr_rampup: int | None = key(None, "Images of linear warm-up.", least=0)
     lr_decay: str | None = key(None, "cosine or constant.")
-    weight_decay: float | None = key(None, "Decoupled weight decay.")
-    grad_clip_threshold: float | None = key(None, "Largest norm of the gradient.")
-    ema_halflife: int | None = key(None, "Half-life of the moving average in images.")
-    patience: int | None = key(None, "Validations without improvement before an early stop.")
+    weight_decay: float | None = key(None, "Decoupled weight decay.", least=0)
+    grad_clip_threshold: float | None = key(None, "Largest norm of the gradient.", above=0)
+    ema_halflife: int | None = key(None, "Half-life of the moving average in images.", least=1)
+    patience: int | None = key(None, "Validations without improvement before an early stop.", least=1)
 
 
 @dataclass
@@ -169,7 +184,7 @@ class PerformanceConfig:
     fp_optimizations: str = key(
         "fp32", "fp32, amp-bf16 for autocast, or auto: amp-bf16 where the hardware multiplies bfloat16 matrices."
     )
-    num_threads: int | None = key(None, "CPU threads a rank; null leaves torch's choice.")
+    num_threads: int | None = key(None, "CPU threads a rank; null leaves torch's choice.", least=1)
 
 
 @dataclass
@@ -186,11 +201,13 @@ class TrainingIOConfig:
     regression_checkpoint_path: str | None = key(
         None, "Regression .mdlus for the diffusion stage; null takes the run's."
     )
-    save_checkpoint_freq: int = key(4800, "Images between checkpoints.")
-    validation_freq: int = key(4800, "Images between validations.")
-    validation_samples: int = key(128, "Most validation samples a validation uses.")
-    save_n_recent_checkpoints: int = key(2, "Checkpoints kept, the newest first; the final one is always kept.")
-    print_progress_freq: int = key(480, "Images between lines of log.jsonl.")
+    save_checkpoint_freq: int = key(4800, "Images between checkpoints.", least=1)
+    validation_freq: int = key(4800, "Images between validations.", least=1)
+    validation_samples: int = key(128, "Most validation samples a validation uses.", least=1)
+    save_n_recent_checkpoints: int = key(
+        2, "Checkpoints kept, the newest first; the final one is always kept.", least=1
+    )
+    print_progress_freq: int = key(480, "Images between lines of log.jsonl.", least=1)
     sample_pictures: bool = key(True, "Write a picture of validation samples at each validation.")
 
 
@@ -205,7 +222,7 @@ class TrainingConfig:
     io: TrainingIOConfig = key(TrainingIOConfig, "Files.")
     augment: bool = key(True, "Augment by the dataset's exact symmetries.")
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
-    calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.")
+    calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.", least=1)
     hr_mean_conditioning: bool = key(True, "Give the regression mean to the diffusion network as a condition.")
 
 
@@ -227,15 +244,15 @@ class SamplerConfig:
     """The reverse diffusion."""
 
     solver: str = key("heun", "euler, heun or dpm2.")
-    num_steps: int = key(12, "Steps; heun and dpm2 need 2 * num_steps - 1 network evaluations.")
+    num_steps: int = key(12, "Steps; heun and dpm2 need 2 * num_steps - 1 network evaluations.", least=1)
     schedule: str = key("edm", "edm (polynomial) or exponential.")
-    sigma_min: float | None = key(None, "Smallest noise level; null takes the checkpoint's.")
-    sigma_max: float | None = key(None, "Largest noise level; null takes the checkpoint's.")
-    rho: float = key(7.0, "Exponent of the edm schedule.")
-    S_churn: float = key(0.0, "Stochasticity; 0 is the deterministic flow.")
-    S_min: float = key(0.0, "Smallest noise level with churn.")
+    sigma_min: float | None = key(None, "Smallest noise level; null takes the checkpoint's.", above=0)
+    sigma_max: float | None = key(None, "Largest noise level; null takes the checkpoint's.", above=0)
+    rho: float = key(7.0, "Exponent of the edm schedule.", above=0)
+    S_churn: float = key(0.0, "Stochasticity; 0 is the deterministic flow.", least=0)
+    S_min: float = key(0.0, "Smallest noise level with churn.", least=0)
     S_max: float | None = key(None, "Largest noise level with churn; null for no limit.")
-    S_noise: float = key(1.0, "Scale of the churn noise.")
+    S_noise: float = key(1.0, "Scale of the churn noise.", above=0)
 
 
 @dataclass
@@ -251,13 +268,17 @@ class GenerationIOConfig:
 class GenerationConfig:
     """The ensemble."""
 
-    num_ensembles: int = key(16, "Members.")
-    seed_batch_size: int = key(16, "Members (times the times at once) a network call; changes no result.")
+    num_ensembles: int = key(16, "Members.", least=1)
+    seed_batch_size: int = key(
+        16, "Members (times the times at once) a network call; changes results by rounding only.", least=1
+    )
     seed: int = key(0, "Seed of the first member; member m has seed + m.")
     split: str = key("test", "train, validation or test.")
     times: list[str] | None = key(None, "ISO times to generate; null for all of the split.")
-    max_times: int | None = key(None, "Most times to generate, evenly spread; null for all.")
-    resolution: int | None = key(None, "Output grid (points along a side); null takes the dataset's resolution.")
+    max_times: int | None = key(None, "Most times to generate, evenly spread; null for all.", least=1)
+    resolution: int | None = key(
+        None, "Output grid (points along a side); null takes the dataset's resolution.", least=1
+    )
     picture: bool = key(True, "Write a picture of one time beside the file.")
     inference_mode: str = key("all", "all, regression, diffusion, or dressed (mean plus a fitted Gaussian field).")
     io: GenerationIOConfig = key(GenerationIOConfig, "Files.")
@@ -282,11 +303,11 @@ class DemoConfig:
     output: str = key("outputs/demo", "Folder of everything the demo writes, the simulated data excepted.")
     train: TrainConfig = key(TrainConfig, "The training.")
     sampler: SamplerConfig = key(SamplerConfig, "The reverse diffusion.")
-    num_ensembles: int = key(16, "Members.")
-    max_times: int | None = key(None, "Most test fields, evenly spread; null for all.")
-    seed_batch_size: int = key(16, "Fields a network call.")
-    fine_resolution: int = key(128, "The second resolution of the same ensemble.")
-    kmax: int = key(16, "Largest wavenumber of the spectrum error.")
+    num_ensembles: int = key(16, "Members.", least=1)
+    max_times: int | None = key(None, "Most test fields, evenly spread; null for all.", least=1)
+    seed_batch_size: int = key(16, "Fields a network call.", least=1)
+    fine_resolution: int = key(128, "The second resolution of the same ensemble.", least=1)
+    kmax: int = key(16, "Largest wavenumber of the spectrum error.", least=1)
 
 
 @dataclass
@@ -295,9 +316,9 @@ class ScoreConfig:
 
     path: Any = key(MISSING, "A samples file, or a list of them; the first one's truth is used.")
     output: str = key("outputs/scores", "Folder for scores.nc and scores_summary.csv, or the name of the .nc file.")
-    kmax: int | None = key(None, "Largest wavenumber of the spectrum error; null takes the energetic ones.")
-    confidence: float = key(0.95, "Level of the bootstrap intervals.")
-    bootstrap_samples: int = key(1000, "Resamples of the bootstrap over independent blocks.")
+    kmax: int | None = key(None, "Largest wavenumber of the spectrum error; null takes the energetic ones.", least=1)
+    confidence: float = key(0.95, "Level of the bootstrap intervals.", above=0, below=1)
+    bootstrap_samples: int = key(1000, "Resamples of the bootstrap over independent blocks.", least=1)
     seed: int = key(0, "Seed of the bootstrap and of the random ties of the rank histogram.")
 
 
@@ -391,21 +412,31 @@ def known_keys(schema: Any, prefix: str = "") -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def check_choices(config: Any, prefix: str = "") -> None:
-    """Require every enumerated key to have one of its values.
+WITHIN = {"at least": operator.ge, "above": operator.gt, "below": operator.lt}
+
+
+def check_values(config: Any, prefix: str = "") -> None:
+    """Require every enumerated key to have one of its values, and every bounded one to keep to its bounds.
 
     Raises:
-        ValueError: Naming the key, the values and the nearest one.
+        ValueError: Naming the key, what it may be, and the nearest choice.
     """
     for f in fields(config):
         value = getattr(config, f.name)
         if is_dataclass(value):
-            check_choices(value, f"{prefix}{f.name}.")
-        elif f.name in CHOICES and value is not None and value not in CHOICES[f.name]:
+            check_values(value, f"{prefix}{f.name}.")
+        elif value is None:
+            continue
+        elif f.name in CHOICES and value not in CHOICES[f.name]:
             raise ValueError(
                 f"{prefix}{f.name} must be one of {', '.join(CHOICES[f.name])}: got {value!r}"
                 f"{nearest(str(value), CHOICES[f.name])}"
             )
+        else:
+            bounds = f.metadata.get("bounds", {})
+            if not all(WITHIN[word](value, limit) for word, limit in bounds.items()):
+                meaning = " and ".join(f"{word} {limit}" for word, limit in bounds.items())
+                raise ValueError(f"{prefix}{f.name} must be {meaning}: got {value}")
 
 
 def replacement(name: str, table: dict[str, str]) -> str | None:

@@ -11,11 +11,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from physicsnemo_fs.errors import InputError
+
+LONGEST_WAIT = timedelta(hours=12)
+"""Other ranks wait while the main one simulates data or measures spectra."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
         yield Ranks(device=device)
         return
     _rendezvous(rank, world_size)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=world_size)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
     try:
         yield Ranks(rank, world_size, local_rank, device)
     finally:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every shipped configuration composes and validates; mistakes are named."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,11 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 
+from physicsnemo_fs import cli
 from physicsnemo_fs import config as schemas
 from physicsnemo_fs.cli import _check_composition, to_config
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.files import atomic_path
 
 CONF = Path(schemas.__file__).parent / "conf"
 NEEDED = {"config_score": ["path=samples.nc"], "ns_re40": ["dataset.data_path=file.npy"]}
@@ -61,6 +65,10 @@ def test_every_key_is_documented():
         (["dataset.type=hrrr_mini"], r"dataset.type=hrrr_mini does not choose a dataset"),
         (["wandb.mode=online"], r"wandb.mode is replaced: TensorBoard"),
         (["training.io.checkpoint_dir=x"], r"training.io.checkpoint_dir is replaced: .*run_dir"),
+        (["training.hp.total_batch_size=0"], r"training.hp.total_batch_size must be at least 1: got 0"),
+        (["training.io.validation_freq=-1"], r"training.io.validation_freq must be at least 1: got -1"),
+        (["noise.P_std=-1"], r"noise.P_std must be above 0: got -1"),
+        (["model.dropout=1"], r"model.dropout must be at least 0 and below 1: got 1"),
     ],
 )
 def test_a_mistaken_override_is_named_with_its_remedy(overrides, message):
@@ -75,7 +83,7 @@ def test_a_mistaken_override_is_named_with_its_remedy(overrides, message):
 def test_a_mistaken_choice_names_the_nearest():
     config = schemas.TrainConfig(stage="regresion")
     with pytest.raises(ValueError, match=r"stage must be one of .*did you mean 'regression'"):
-        schemas.check_choices(config)
+        schemas.check_values(config)
 
 
 def test_a_replaced_configuration_says_by_what():
@@ -100,3 +108,18 @@ def test_the_command_line_answers_a_mistake_in_one_line(arguments, tmp_path):
     assert len(errors) == 1
     assert "Traceback" not in run.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_a_terminated_command_leaves_no_half_written_file(tmp_path):
+    def terminated():
+        with atomic_path(tmp_path / "x.nc") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, cli._exit)
+    try:
+        with pytest.raises(SystemExit):
+            terminated()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(tmp_path.iterdir()) == []

@@ -140,11 +140,39 @@ def prepare_split(
     if path.exists():
         read_header(path, expected_key=store_key(splits.flow(split), splits.flow("train")))
         return path
+    training = None
     if split != "train" and moments is None:
-        moments = read_header(prepare_split(folder, splits, "train", None, device, progress)).moments
+        training = training_moments(folder, splits, device, progress)
     with _bar(f"simulating {path.name}", progress) as report:
-        write_store(path, splits.flow(split), splits.flow("train"), moments, device, report)
+        write_store(path, splits.flow(split), splits.flow("train"), training, device, report)
     return path
+
+
+def training_moments(
+    folder: str | Path, splits: KolmogorovSplits, device: torch.device | str = "cpu", progress: bool = True
+) -> Moments:
+    """Give the moments of the training split, simulating it if it is missing."""
+    moments = read_header(prepare_split(folder, splits, "train", None, device, progress)).moments
+    assert moments is not None  # noqa: S101 - a training split holds its own
+    return moments
+
+
+def open_split(
+    folder: str | Path,
+    splits: KolmogorovSplits,
+    split: Split,
+    moments: Moments | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> "KolmogorovStore":
+    """Open one split, simulating what is missing; the arguments are those of :func:`prepare_split`.
+
+    Moments from a checkpoint are used for this opening and never kept in the file.
+    """
+    path = prepare_split(folder, splits, split, moments, device, progress)
+    if moments is None and read_header(path).moments is None:
+        moments = training_moments(folder, splits, device, progress)
+    return KolmogorovStore(path, moments)
 
 
 @contextmanager
@@ -172,8 +200,7 @@ def write_store(
         path: The file.
         flow: What to simulate.
         training: Flow of the training split, part of the file's key.
-        moments: Moments of the training split; ``None`` takes those of this flow, which is the training
-            split.
+        moments: Moments of the training split, where they are known.
         device: Where to simulate.
         progress: As in :func:`physicsnemo_fs.data.kolmogorov.simulate`.
     """
@@ -184,7 +211,7 @@ def write_store(
             values = frame.to("cpu", torch.float32).numpy()
             variable[:, time] = values
             own = own.updated(values)
-        moments = moments or own
+        moments = own if flow == training else moments
         file.setncatts(
             {
                 "title": f"Kolmogorov flow at Reynolds number {flow.reynolds:g}",
@@ -192,7 +219,7 @@ def write_store(
                 "key": store_key(flow, training),
                 "config": json.dumps(asdict(flow)),
                 "training_config": json.dumps(asdict(training)),
-                "training_moments": json.dumps(asdict(moments)),
+                "training_moments": json.dumps(None if moments is None else asdict(moments)),
                 "code_version": __version__,
             }
         )
@@ -226,12 +253,12 @@ class StoreHeader:
     Args:
         flow: Flow of the file.
         training: Flow of the training split that belongs to it.
-        moments: Moments of that training split.
+        moments: Moments of that training split; ``None`` if they were not known when the file was written.
     """
 
     flow: KolmogorovConfig
     training: KolmogorovConfig
-    moments: Moments
+    moments: Moments | None
 
 
 def read_header(path: str | Path, expected_key: str | None = None) -> StoreHeader:
@@ -269,7 +296,8 @@ def _header(file: netCDF4.Dataset, path: str | Path, expected_key: str | None) -
         )
     try:
         flow, training = (KolmogorovConfig(**json.loads(file.getncattr(n))) for n in ("config", "training_config"))
-        moments = Moments(**json.loads(file.training_moments))
+        record = json.loads(file.training_moments)
+        moments = None if record is None else Moments(**record)
         key, variable = file.key, file.variables[VARIABLE]
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(
@@ -295,6 +323,7 @@ class KolmogorovStore:
 
     Args:
         path: A file written by :func:`prepare`.
+        moments: Moments of the training split, in place of those that the file holds.
 
     Attributes:
         grid_size: Nodes along each axis.
@@ -308,9 +337,12 @@ class KolmogorovStore:
         InputError: If the file is missing, damaged, of another kind, or holds values that are not finite.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, moments: Moments | None = None):
         with _opened(path) as file:
             header = _header(file, path, None)
+            moments = moments or header.moments
+            if moments is None:
+                raise InputError(f"{path} was simulated without the training split's statistics; open it by open_split")
             variable = file.variables[VARIABLE]
             variable.set_auto_mask(False)
             self._fields = torch.from_numpy(np.ascontiguousarray(variable[:]))
@@ -321,7 +353,7 @@ class KolmogorovStore:
         self.seconds: Float[np.ndarray, " time"] = header.flow.interval * np.arange(header.flow.frames)
         self.training_interval = header.training.interval
         self.forcing_mode = header.flow.forcing_mode
-        self.moments = header.moments
+        self.moments = moments
 
     def read(
         self, trajectories: Int[np.ndarray, " sample"], frames: Int[np.ndarray, "sample frame"]

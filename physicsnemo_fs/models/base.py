@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every model here shares as a physicsnemo Module."""
 
+from typing import Any
+
 import torch
 from physicsnemo.core.meta import ModelMetaData
 from physicsnemo.core.module import Module
@@ -18,6 +20,9 @@ class FSModule(Module):
     """
 
     __model_checkpoint_version__ = "1.0.0"
+
+    trained_on: dict[str, Any] | None = None
+    """What the network was trained on, as JSON types: it travels with the checkpoint of a whole model."""
 
     def __init__(self):
         super().__init__(meta=META_DATA)

@@ -27,8 +27,9 @@ class FSEDMPrecondSR(FSModule):
     The coefficients are scalars per channel: whitening the input by the noise covariance would leave the function
     space, and for coloured noise :math:`x = x_0 + \sigma\xi,\ \xi\sim N(0, C)` the probability-flow ODE is unchanged.
 
-    Two calls, told apart by the second argument: NVIDIA's ``net(x, img_lr, sigma)`` when it is four-dimensional or
-    ``None``, PhysicsNeMo's DiffusionModel ``net(x, t, condition)`` otherwise.
+    Two calls, told apart by the second argument: NVIDIA's ``net(x, img_lr, sigma)`` when it is a field (four axes, more
+    than one value an image) or ``None``, PhysicsNeMo's DiffusionModel ``net(x, t, condition)`` otherwise. Noise levels
+    are a number, a tensor of one value or of one an image.
 
     Args:
         backbone: Network ``(x [batch, img_out + img_in, H, W], labels [batch]) -> [batch, img_out, H, W]`` with
@@ -38,6 +39,7 @@ class FSEDMPrecondSR(FSModule):
         sigma_max: Largest noise level the network was trained for.
         noise: Description of the random field :math:`\xi` the network was trained with, as JSON types. It travels with
             the checkpoint so that sampling uses the same noise.
+        trained_on: What the network was trained on, as JSON types; the checkpoint carries it.
 
     Raises:
         ValueError: If channels, shapes or noise levels do not fit.
@@ -60,8 +62,10 @@ class FSEDMPrecondSR(FSModule):
         sigma_min: float = 0.0,
         sigma_max: float = float("inf"),
         noise: dict[str, Any] | None = None,
+        trained_on: dict[str, Any] | None = None,
     ):
         super().__init__()
+        self.trained_on = trained_on
         self.backbone = backbone
         self.img_out_channels: int = backbone.out_channels
         self.img_in_channels: int = backbone.in_channels - backbone.out_channels
@@ -84,8 +88,8 @@ class FSEDMPrecondSR(FSModule):
     def forward(
         self,
         x: Float[Tensor, "batch out_channel height width"],
-        img_lr_or_t: Tensor | None = None,
-        sigma_or_condition: Tensor | None = None,
+        img_lr_or_t: Tensor | float | None = None,
+        sigma_or_condition: Tensor | float | None = None,
         class_labels: Tensor | None = None,
         force_fp32: bool = False,
         embedding_selector: Callable | None = None,
@@ -106,7 +110,7 @@ class FSEDMPrecondSR(FSModule):
             lead_time_label=lead_time_label,
             augment_labels=augment_labels,
         )
-        if img_lr_or_t is None or img_lr_or_t.ndim == 4:
+        if img_lr_or_t is None or _is_field(img_lr_or_t):
             conditions = [c for c in (img_lr_or_t, img_lr, condition) if c is not None]
             levels = [s for s in (sigma_or_condition, sigma, t) if s is not None]
         else:
@@ -117,9 +121,13 @@ class FSEDMPrecondSR(FSModule):
                 "call net(x, img_lr, sigma) or net(x, t, condition): "
                 f"got {len(levels)} noise levels and {len(conditions)} conditions"
             )
+        field = conditions[0] if conditions else None
+        if not isinstance(field, Tensor | None):
+            raise ValueError(f"a condition is a field: got the number {field}; call net(x, t, condition)")
+        level = torch.as_tensor(levels[0], dtype=torch.float64 if isinstance(levels[0], float) else None)
         context = torch.autocast(x.device.type, enabled=False) if force_fp32 else nullcontext()
         with context:
-            return self._denoise(x, levels[0], conditions[0] if conditions else None)
+            return self._denoise(x, level, field)
 
     def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
         dtype = parameter_dtype(self)
@@ -153,3 +161,7 @@ class FSEDMPrecondSR(FSModule):
     def round_sigma(sigma: float | Sequence[float] | Tensor) -> Tensor:
         """Give the noise levels the network supports nearest to ``sigma``: all of them."""
         return torch.as_tensor(sigma)
+
+
+def _is_field(value: Tensor | float) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4 and value[0].numel() > 1

@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,7 @@ class FSRegressionSR(FSModule):
         input_skip: For each output channel the index of the condition channel added to it, -1 for none; ``None``
             for none at all.
         gain_shells: Number of integer wavenumbers 0, 1, 2 ... the gain is given at.
+        trained_on: What the network was trained on, as JSON types; the checkpoint carries it.
 
     Raises:
         ValueError: If ``input_skip`` does not fit the backbone's channels.
@@ -48,8 +50,15 @@ class FSRegressionSR(FSModule):
 
     gain: Tensor
 
-    def __init__(self, backbone: Module, input_skip: Sequence[int] | None = None, gain_shells: int = 33):
+    def __init__(
+        self,
+        backbone: Module,
+        input_skip: Sequence[int] | None = None,
+        gain_shells: int = 33,
+        trained_on: dict[str, Any] | None = None,
+    ):
         super().__init__()
+        self.trained_on = trained_on
         self.backbone = backbone
         self.img_in_channels: int = backbone.in_channels
         self.img_out_channels: int = backbone.out_channels

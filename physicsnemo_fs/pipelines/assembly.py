@@ -5,6 +5,8 @@
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
+
 from physicsnemo_fs.config import (
     ConvUNetConfig,
     DatasetConfig,
@@ -18,7 +20,7 @@ from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDatas
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
 from physicsnemo_fs.data.kolmogorov import KolmogorovConfig
 from physicsnemo_fs.data.normalize import Moments
-from physicsnemo_fs.data.store import KolmogorovSplits, KolmogorovStore, prepare_split
+from physicsnemo_fs.data.store import KolmogorovSplits, open_split
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.diffusion.spectra import Kernel, LegacyRBF, Matched, Matern, White
@@ -64,6 +66,7 @@ def open_dataset(
     resolution: int | None,
     moments: Moments | None = None,
     truth_required: bool = True,
+    device: torch.device | str = "cpu",
 ) -> DownscalingDataset:
     """Open a split of the dataset that ``dataset=...`` names, at ``resolution`` or else the configured one.
 
@@ -74,6 +77,7 @@ def open_dataset(
         moments: Statistics of the training split where they are known from a checkpoint, so that a simulated source
             need not make that split.
         truth_required: Refuse a resolution that the stored truth does not have.
+        device: Where to simulate what is missing.
 
     Raises:
         InputError: If the data is missing, damaged, or cannot have this resolution.
@@ -86,7 +90,7 @@ def open_dataset(
             f"{config.lowres_scale_factor} and {config.reference_resolution}"
         )
     return KolmogorovDataset(
-        _source(config, split, moments),
+        _source(config, split, moments, device),
         resolution or config.resolution or config.reference_resolution,
         coarse_size=config.reference_resolution // config.lowres_scale_factor,
         coarsening=config.coarsening,  # type: ignore[arg-type]
@@ -95,10 +99,15 @@ def open_dataset(
     )
 
 
-def _source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, split: str, moments: Moments | None) -> FieldSource:
+def _source(
+    config: KolmogorovDatasetConfig | NSRe40DatasetConfig,
+    split: str,
+    moments: Moments | None,
+    device: torch.device | str,
+) -> FieldSource:
     if isinstance(config, KolmogorovDatasetConfig):
         folder = config.data_path or "outputs/data"
-        return KolmogorovStore(prepare_split(folder, kolmogorov_splits(config), cast(Split, split), moments))
+        return open_split(folder, kolmogorov_splits(config), cast(Split, split), moments, device)
     if config.data_path is None:
         raise InputError("dataset=ns_re40 needs the file: set dataset.data_path=.../2D_NS_Re40.npy")
     return NSRe40Source(

@@ -8,8 +8,10 @@ physicsnemo_fs before its module is imported.
 
 import hashlib
 import json
+import pickle
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,7 +57,9 @@ def _read_arguments(path: Path) -> dict[str, Any]:
             if set(entries) != {"model.pt", "args.json", "metadata.json"} or max(entries.values()) > LARGEST_ENTRY:
                 raise InputError(f"{path} is no network checkpoint: it holds {sorted(entries)[:5]}")
             arguments = json.loads(archive.read("args.json"))
-    except (zipfile.BadZipFile, json.JSONDecodeError, EOFError) as error:
+            if not isinstance(arguments, dict) or archive.testzip() is not None:
+                raise zipfile.BadZipFile("an entry is damaged")
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
         raise InputError(f"{path} is truncated or no .mdlus file ({error}); use another checkpoint") from error
     return arguments
 
@@ -85,7 +89,9 @@ def load_network(path: Path | str, kind: type[NetworkT]) -> NetworkT:
         raise InputError(f"{path} holds a {arguments['__name__']}, but a {kind.__name__} is needed here")
     try:
         network = kind.from_checkpoint(str(path))
-    except (RuntimeError, TypeError, EOFError, OSError, KeyError) as error:
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path} holds more than tensors, or is damaged: use another checkpoint") from error
+    except (RuntimeError, TypeError, ValueError, EOFError, OSError, KeyError) as error:
         raise InputError(f"{path} cannot be loaded as {kind.__name__}: {str(error).splitlines()[0]}") from error
     return network.eval()
 

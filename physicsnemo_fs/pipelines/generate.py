@@ -34,6 +34,7 @@ from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import find_pretrained
+from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
 from physicsnemo_fs.pipelines.stages import regression_channels, to_device, truth_and_mean
 from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import derive_key
@@ -80,12 +81,17 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
         generation = config.generation
         networks = _load_networks(config, ranks)
         path = Path(generation.io.output_filename)
+        if path.suffix != ".nc":
+            raise InputError(f"generation.io.output_filename must end in .nc: got {path}")
         provenance = _provenance(config, networks)
         if reuse and path.exists() and _made_by(path, provenance):
             return path
         moments = find_pretrained(config.pretrained).moments if config.pretrained else None
-        dataset = open_dataset(config.dataset, generation.split, generation.resolution, moments, truth_required=False)
+        dataset = open_dataset(
+            config.dataset, generation.split, generation.resolution, moments, truth_required=False, device=ranks.device
+        )
         _check_channels(networks, dataset)
+        _check_records(networks, dataset)
         chosen = _choose_times(dataset, generation.times, generation.max_times)
         seeds = [generation.seed + m for m in range(generation.num_ensembles)]
         if generation.inference_mode == "regression":
@@ -162,6 +168,14 @@ def _check_channels(networks: Networks, dataset: DownscalingDataset) -> None:
                 f"{network.img_out_channels}, but the dataset has {conditions} and {outputs}; use the dataset "
                 "configuration it was trained with"
             )
+
+
+def _check_records(networks: Networks, dataset: DownscalingDataset) -> None:
+    for name, network in (("regression", networks.regression), ("diffusion", networks.diffusion)):
+        if network is not None:
+            require_same_data(network, f"{name} checkpoint", dataset)
+    if networks.regression is not None and networks.diffusion is not None:
+        require_same_run(networks.regression, networks.diffusion)
 
 
 def _choose_times(dataset: DownscalingDataset, times: list[str] | None, most: int | None) -> np.ndarray:

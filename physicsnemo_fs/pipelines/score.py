@@ -105,6 +105,10 @@ def score(
     Raises:
         InputError: If files lack truth, do not belong together, or an argument is out of range.
     """
+    scores_path, summary_path = _output_paths(Path(output))
+    for path in _path_list(paths):
+        if Path(path).resolve() in (scores_path.resolve(), summary_path.resolve()):
+            raise InputError(f"the scores must not replace what they score: output={output} would overwrite {path}")
     with ExitStack() as stack:
         files = [stack.enter_context(EnsembleFile(path)) for path in _path_list(paths)]
         truth = files[0]
@@ -123,7 +127,7 @@ def score(
         for index in tqdm(order, desc="scoring", unit="time", disable=True if quiet else None):
             _score_time(truth, int(index), variables, forecasts, cards)
         units = {variable: truth.channel(variable).unit for variable in variables}
-    return _finish(cards, units, resampling, Path(output), quiet)
+    return _finish(cards, units, resampling, scores_path, summary_path, quiet)
 
 
 def _path_list(paths: Sequence[Path | str]) -> list[Path]:
@@ -233,11 +237,17 @@ def _score_time(
                 cards[forecast.name][variable].add(time, forecast.read(variable, time), truth)
 
 
-def _finish(cards: Cards, units: dict[str, str], resampling: Resampling, output: Path, quiet: bool) -> ScoreResult:
+def _output_paths(output: Path) -> tuple[Path, Path]:
+    """Give the paths of the scores and of their summary."""
+    scores_path = output if output.suffix == ".nc" else output / "scores.nc"
+    return scores_path, scores_path.with_name(f"{scores_path.stem}_summary.csv")
+
+
+def _finish(
+    cards: Cards, units: dict[str, str], resampling: Resampling, scores_path: Path, summary_path: Path, quiet: bool
+) -> ScoreResult:
     rows = tuple(_rows(cards, resampling))
     table = format_table(rows, resampling.confidence)
-    scores_path = output if output.suffix == ".nc" else output / "scores.nc"
-    summary_path = scores_path.with_name(f"{scores_path.stem}_summary.csv")
     attributes = {
         "n_ensemble": rows[0].n_members,
         "confidence": resampling.confidence,

@@ -145,10 +145,10 @@ class DiffusionStage:
     name: str = "diffusion"
 
     def mean_and_condition(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Give the regression mean and the denoiser's conditions."""
+        """Give the regression mean, in full precision as generation computes it, and the denoiser's conditions."""
         condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
         with torch.no_grad():
-            mean = self.regression(None, condition)
+            mean = self.regression(None, condition, force_fp32=True)
         return mean, torch.cat([mean, condition], dim=1) if self.hr_mean_conditioning else condition
 
     def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:

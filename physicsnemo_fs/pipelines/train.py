@@ -2,16 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the mean, then the diffusion of what it misses."""
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
-from physicsnemo_fs import __version__
 from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
@@ -20,12 +17,21 @@ from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import atomic_path, make_folder
+from physicsnemo_fs.files import make_folder
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import build_backbone, build_kernel, open_dataset, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
 from physicsnemo_fs.pipelines.pictures import ensemble_picture
+from physicsnemo_fs.pipelines.run_record import (
+    FINISHED,
+    claim_folder,
+    read_json,
+    require_same_data,
+    stage_record,
+    trained_on,
+    write_json,
+)
 from physicsnemo_fs.pipelines.stages import (
     DiffusionStage,
     RegressionStage,
@@ -62,8 +68,8 @@ def train(config: TrainConfig) -> TrainResult:
         run_dir = make_folder(config.run_dir)
         if not ranks.is_main:
             ranks.barrier()
-        training = open_dataset(config.dataset, "train", None)
-        validation = open_dataset(config.dataset, "validation", training.grid.shape[0])
+        training = open_dataset(config.dataset, "train", None, device=ranks.device)
+        validation = open_dataset(config.dataset, "validation", training.grid.shape[0], device=ranks.device)
         if ranks.is_main:
             ranks.barrier()
         paths: dict[str, Path | None] = {"regression": None, "diffusion": None}
@@ -71,23 +77,40 @@ def train(config: TrainConfig) -> TrainResult:
             paths["regression"] = _train_regression(config, run_dir / "regression", training, validation, ranks)
         if config.stage in ("diffusion", "all"):
             source = config.training.io.regression_checkpoint_path
-            mean = Path(source) if source else newest(run_dir / "regression", "FSRegressionSR.0.*.mdlus")
-            if mean is None:
-                raise InputError(
-                    f"the diffusion stage needs a regression checkpoint: none in {run_dir / 'regression'}; train with "
-                    "stage=regression first or set training.io.regression_checkpoint_path"
-                )
+            mean = Path(source) if source else _finished_regression(run_dir / "regression")
             paths["diffusion"] = _train_diffusion(config, run_dir / "diffusion", mean, training, validation, ranks)
         return TrainResult(**paths)
+
+
+def _finished_regression(folder: Path) -> Path:
+    """Give the network of a finished regression stage.
+
+    Raises:
+        InputError: If there is none, or its training was interrupted.
+    """
+    mark = folder / FINISHED
+    if not mark.exists():
+        there = newest(folder, "FSRegressionSR.0.*.mdlus")
+        raise InputError(
+            "the diffusion stage needs a regression checkpoint: "
+            + (f"the training in {folder} stopped at {there.name}" if there else f"none in {folder}")
+            + "; finish it with stage=regression or set training.io.regression_checkpoint_path"
+        )
+    return folder / read_json(mark)["network"]
 
 
 def _train_regression(
     config: TrainConfig, folder: Path, training: DownscalingDataset, validation: DownscalingDataset, ranks: Ranks
 ) -> Path:
-    _claim_folder(config, folder, "regression", training, ranks)
+    record = stage_record(config, "regression", training)
     conditions, outputs = regression_channels(training)
     torch.manual_seed(config.seed)
-    network = FSRegressionSR(build_backbone(config.model, conditions, outputs), first_guess(training))
+    network = FSRegressionSR(
+        build_backbone(config.model, conditions, outputs),
+        first_guess(training),
+        trained_on=trained_on(record, training),
+    )
+    claim_folder(config, folder, record, ranks)
     stage = RegressionStage(network, training)
     hp = stage_hyperparameters(config.training, "regression")
 
@@ -96,13 +119,15 @@ def _train_regression(
 
     trainer = Trainer(stage, training, validation, config.training, hp, config.seed, folder, ranks, picture)
     trainer.resume()
-    already = trainer.finished
     path = trainer.run()
-    if config.training.shrink_mean and not already:
-        if ranks.is_main:
+    if not (folder / FINISHED).exists():
+        if config.training.shrink_mean and ranks.is_main:
             averaged = trainer.average.network
             averaged.set_gain(_measure(config, averaged, training, ranks).gain)  # type: ignore[operator,arg-type]
             save_network(averaged, path)
+        ranks.barrier()
+        if ranks.is_main:
+            write_json({"network": path.name}, folder / FINISHED)
         ranks.barrier()
     return path
 
@@ -115,21 +140,25 @@ def _train_diffusion(
     validation: DownscalingDataset,
     ranks: Ranks,
 ) -> Path:
-    _claim_folder(config, folder, "diffusion", training, ranks)
     regression = load_network(regression_path, FSRegressionSR).to(ranks.device).requires_grad_(False)
-    if ranks.is_main and not (folder / "noise.json").exists():
-        _write_json(_calibrate_noise(config, regression, training, ranks), folder / "noise.json")
-    ranks.barrier()
-    noise = json.loads((folder / "noise.json").read_text())
+    require_same_data(regression, "regression checkpoint", training)
+    record = stage_record(config, "diffusion", training, regression.trained_on)
     conditions, outputs = regression_channels(training)
     conditions += outputs if config.training.hr_mean_conditioning else 0
     torch.manual_seed(config.seed)
+    backbone = build_backbone(config.model, conditions + outputs, outputs)
+    claim_folder(config, folder, record, ranks)
+    if ranks.is_main and not (folder / "noise.json").exists():
+        write_json(_calibrate_noise(config, regression, training, ranks), folder / "noise.json")
+    ranks.barrier()
+    noise = read_json(folder / "noise.json")
     network = FSEDMPrecondSR(
-        build_backbone(config.model, conditions + outputs, outputs),
+        backbone,
         noise["sigma_data"],
         noise["sigma_min"],
         noise["sigma_max"],
         noise["field"],
+        trained_on(record, training, regression.trained_on),
     )
     scheduler = FunctionSpaceScheduler(
         RandomField.from_dict(noise["field"]),
@@ -181,53 +210,3 @@ def _calibrate_noise(
         "residual_power": found.residual_power.tolist(),
         "samples": found.count,
     }
-
-
-def _claim_folder(config: TrainConfig, folder: Path, stage: str, training: DownscalingDataset, ranks: Ranks) -> None:
-    """Record what determines the stage's result; refuse a folder that holds another run.
-
-    Raises:
-        InputError: If the folder's record differs, naming the first key that does.
-    """
-    determining = {
-        "physicsnemo_fs": __version__,
-        "seed": config.seed,
-        "dataset": asdict(config.dataset),
-        "model": asdict(config.model),
-        "hp": asdict(stage_hyperparameters(config.training, stage)),
-        "augment": config.training.augment,
-        "calibration_samples": config.training.calibration_samples,
-        "shrink_mean": config.training.shrink_mean,
-        "normalization": {c.name: [c.mean, c.std] for c in (*training.input_channels, *training.output_channels)},
-    }
-    if stage == "diffusion":
-        determining["noise"] = asdict(config.noise)
-        determining["hr_mean_conditioning"] = config.training.hr_mean_conditioning
-    record = folder / "run.json"
-    if record.exists():
-        difference = _first_difference(json.loads(record.read_text()), json.loads(json.dumps(determining)))
-        if difference:
-            raise InputError(
-                f"{folder} holds a run with another {difference}; choose another run_dir or remove the folder"
-            )
-    elif ranks.is_main:
-        make_folder(folder)
-        _write_json(determining, record)
-        with atomic_path(folder / "config.yaml") as temporary:
-            OmegaConf.save(OmegaConf.structured(config), temporary)
-    ranks.barrier()
-
-
-def _first_difference(old: Any, new: Any, name: str = "") -> str | None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(set(old) | set(new)):
-            found = _first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-            if found:
-                return found
-        return None
-    return None if old == new else f"{name} ({old} there, {new} here)"
-
-
-def _write_json(value: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1))

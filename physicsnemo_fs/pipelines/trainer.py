@@ -21,11 +21,13 @@ from physicsnemo_fs.config import HyperParameters, TrainingConfig
 from physicsnemo_fs.data.sampler import EpochSampler, evenly_spread, rank_share
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
+from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import make_folder
 from physicsnemo_fs.pipelines.checkpoints import load_state, network_path, newest, save_network, save_state
 from physicsnemo_fs.pipelines.optimisation import MovingAverage, build_optimizer, learning_rate
 from physicsnemo_fs.pipelines.stages import Draw, Stage, to_device
 from physicsnemo_fs.precision import autocast
+from physicsnemo_fs.random import derive_key
 
 STATE_PATTERN = "checkpoint.0.*.pt"
 
@@ -71,6 +73,11 @@ class Trainer:
     picture: Callable[[Any, Path], None] | None = None
 
     def __post_init__(self):
+        if self.hp.total_batch_size < self.ranks.world_size:
+            raise InputError(
+                f"training.hp.total_batch_size must be at least the number of ranks, {self.ranks.world_size}: got "
+                f"{self.hp.total_batch_size}"
+            )
         make_folder(self.folder)
         self.network = self.stage.network.to(self.ranks.device)
         self.average = MovingAverage(self.network, self.hp.ema_halflife)
@@ -142,6 +149,8 @@ class Trainer:
         rate = learning_rate(self.hp, self.images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        # what dropout draws is a function of the step and the rank, so that a resumed run draws the same
+        torch.manual_seed(derive_key(self.seed, self.stage.name, "dropout", self.images, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
         micro_batches = list(self._micro_batches())
         total = torch.zeros((), device=self.ranks.device)

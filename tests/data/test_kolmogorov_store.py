@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from physicsnemo_fs.data.kolmogorov import KolmogorovConfig, simulate
+from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.data.store import (
     KolmogorovSplits,
     KolmogorovStore,
+    open_split,
     prepare,
     read_header,
     store_key,
@@ -148,3 +150,12 @@ def test_progress_is_shown_until_the_end(tmp_path, capsys):
 def test_a_file_of_its_own(tmp_path):
     write_store(tmp_path / "flow.nc", FLOW, FLOW)
     assert read_header(tmp_path / "flow.nc").flow == FLOW
+
+
+def test_moments_of_a_checkpoint_serve_one_opening_and_stay_out_of_the_file(tmp_path):
+    foreign = Moments(count=10, mean=1.0, squares=90.0)
+    assert open_split(tmp_path, SPLITS, "test", foreign, progress=False).moments == foreign
+    assert not store_path(tmp_path, SPLITS, "train").exists()
+    own = open_split(tmp_path, SPLITS, "test", progress=False).moments
+    assert own == open_split(tmp_path, SPLITS, "train", progress=False).moments != foreign
+    assert open_split(tmp_path, SPLITS, "test", foreign, progress=False).moments == foreign

@@ -100,6 +100,7 @@ CALLS = {
     "legacy, sigma [B, 1, 1, 1]": lambda net: net(X, Y, SIGMA.view(2, 1, 1, 1)),
     "legacy, float64": lambda net: net(X.double(), Y.double(), SIGMA.double()),
     "protocol": lambda net: net(X, SIGMA, Y),
+    "protocol, t [B, 1, 1, 1]": lambda net: net(X, SIGMA.view(2, 1, 1, 1), Y),
     "protocol, condition named": lambda net: net(X, SIGMA, condition=Y),
     "protocol, all named": lambda net: net(x=X, t=SIGMA, condition=Y),
     "protocol, float64": lambda net: net(X.double(), SIGMA.double(), Y.double()),
@@ -312,3 +313,10 @@ def test_coloured_noise_of_the_loss_has_unit_variance():
     s = levels.view(-1, 1, 1, 1)
     noise = network.backbone.given[0][:, :2] * (s**2 + 0.25).sqrt() / s
     assert abs(noise.square().mean() - 1) < 0.05
+
+
+def test_a_noise_level_may_be_a_number():
+    network = FSEDMPrecondSR(ConstantBackbone(), 0.5)
+    expected = network(X, torch.full((2,), 0.7), Y)
+    assert torch.equal(network(X, 0.7, Y), expected)
+    assert torch.equal(network(X, Y, 0.7), expected)

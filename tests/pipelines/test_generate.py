@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_run import small_dataset
+from small_run import small_config, small_dataset
 
 from physicsnemo_fs.config import GenerateConfig, GenerationConfig, GenerationIOConfig, SamplerConfig
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import same_seed_consistency
+from physicsnemo_fs.pipelines.checkpoints import newest
 from physicsnemo_fs.pipelines.generate import generate
+from physicsnemo_fs.pipelines.train import train
 
 SAMPLER = SamplerConfig(num_steps=3)
 
@@ -132,3 +134,27 @@ def test_missing_checkpoints_and_foreign_data_are_refused(data, run_dir, tmp_pat
     config.dataset.window_size = 1
     with pytest.raises(InputError, match=r"the regression checkpoint takes 3 condition channels"):
         generate(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [({"lowres_scale_factor": 4}, "coarse_spacing"), ({"reynolds": 100.0}, r"input_channels\[0\]\.mean|std")],
+)
+def test_data_of_another_kind_is_refused(data, run_dir, tmp_path, change, difference):
+    config = configuration(data, run_dir, tmp_path / "s.nc")
+    other = replace(config, dataset=replace(config.dataset, **change))
+    with pytest.raises(InputError, match=f"trained on data with another .*({difference})"):
+        generate(other)
+
+
+def test_a_mean_of_another_training_is_refused(data, run_dir, tmp_path):
+    train(replace(small_config(data, tmp_path), seed=1, stage="regression"))
+    config = configuration(data, run_dir, tmp_path / "s.nc")
+    config.generation.io.reg_ckpt_filename = str(newest(tmp_path / "regression", "*.mdlus"))
+    with pytest.raises(InputError, match="give the pair of one training"):
+        generate(config)
+
+
+def test_the_output_is_netcdf_by_name(data, run_dir, tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.nc: got .*s\.png"):
+        generate(configuration(data, run_dir, tmp_path / "s.png"))

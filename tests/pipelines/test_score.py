@@ -272,3 +272,11 @@ def test_absent_rows_are_named(result):
 def test_the_table_is_printed(samples, tmp_path, capsys):
     result = score([samples], tmp_path, bootstrap_samples=10)
     assert result.table in capsys.readouterr().out
+
+
+def test_scores_never_replace_what_they_score(tmp_path):
+    path = write_samples(tmp_path / "s.nc")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="must not replace what they score"):
+        score([path], path, quiet=True)
+    assert path.read_bytes() == before

@@ -4,8 +4,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +100,85 @@ def test_a_folder_of_another_run_is_refused(data, run_dir):
         train(config)
 
 
+def test_a_mistake_in_the_model_claims_no_folder(data, tmp_path):
+    config = small_config(data, tmp_path)
+    wrong = replace(config, model=replace(config.model, n_modes=[0]))
+    with pytest.raises(ValueError, match="n_modes needs one entry a level"):
+        train(wrong)
+    assert not (tmp_path / "regression").exists()
+
+
+def test_a_gain_that_was_not_fitted_is_fitted_on_resuming(data, run_dir, tmp_path, monkeypatch):
+    config = replace(small_config(data, tmp_path), stage="regression")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("physicsnemo_fs.pipelines.train._measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    train(config)
+    assert_same(weights(tmp_path, "regression"), weights(run_dir, "regression"))
+
+
+def test_an_unfinished_mean_is_refused(data, tmp_path, monkeypatch):
+    config, step = small_config(data, tmp_path), Trainer._step
+
+    def interrupted(self, network):
+        if self.images == 32:
+            raise KeyboardInterrupt
+        return step(self, network)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"stopped at FSRegressionSR\.0\.32\.mdlus; finish it with stage=regression"):
+        train(replace(config, stage="diffusion"))
+
+
+def test_another_mean_in_the_same_folder_is_refused(data, run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    train(replace(small_config(data, tmp_path / "other"), seed=1, stage="regression"))
+    mean = newest(tmp_path / "other" / "regression", "*.mdlus")
+    io = replace(small_config(data, run_dir).training.io, regression_checkpoint_path=str(mean))
+    config = replace(small_config(data, tmp_path / "run", io=io), stage="diffusion")
+    with pytest.raises(InputError, match=r"holds a run with another regression"):
+        train(config)
+
+
+def test_dropout_resumes_bit_for_bit(data, tmp_path, monkeypatch):
+    def config(folder):
+        whole = small_config(data, folder)
+        return replace(whole, stage="regression", model=replace(whole.model, dropout=0.3))
+
+    step, taken = Trainer._step, []
+
+    def interrupted(self, network):
+        taken.append(self.images)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(self, network)
+
+    train(config(tmp_path / "whole"))
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(tmp_path / "resumed"))
+    monkeypatch.undo()
+    train(config(tmp_path / "resumed"))
+    assert_same(weights(tmp_path / "resumed", "regression"), weights(tmp_path / "whole", "regression"))
+
+
+def test_more_ranks_than_images_a_step_are_refused(data, run_dir):
+    class Many:
+        world_size = 16
+
+    hp = HyperParameters(total_batch_size=8)
+    with pytest.raises(InputError, match=r"total_batch_size must be at least the number of ranks, 16: got 8"):
+        Trainer(None, None, None, TrainingConfig(), hp, 0, run_dir, Many())
+
+
 def test_the_diffusion_stage_needs_a_mean(data, tmp_path):
     with pytest.raises(InputError, match="needs a regression checkpoint"):
         train(replace(small_config(data, tmp_path), stage="diffusion"))
@@ -129,6 +210,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(data, tmp_path):
     training = {"diffusion_hp": StageHyperParameters(lr=1e30, lr_rampup=0, grad_clip_threshold=1e30)}
     with pytest.raises(TrainingDiverged, match=r"diffusion stage is .* on rank 0, noise levels \["):
         train(small_config(data, tmp_path, **training))
+
+
+@pytest.mark.parametrize(("name", "content"), [("model.pt", b"garbage"), ("args.json", b"[]")])
+def test_a_checkpoint_with_a_damaged_entry_is_refused(run_dir, tmp_path, name, content):
+    source = newest(run_dir / "regression", "*.mdlus")
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(tmp_path / source.name, "w") as damaged:
+        for entry in archive.namelist():
+            damaged.writestr(entry, content if entry == name else archive.read(entry))
+    with pytest.raises(InputError, match=source.name):
+        load_network(tmp_path / source.name, FSRegressionSR)
+
+
+def test_a_checkpoint_with_flipped_bytes_is_refused(run_dir, tmp_path):
+    source = newest(run_dir / "regression", "*.mdlus")
+    content = bytearray(source.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64 * [0xA5])
+    (tmp_path / source.name).write_bytes(content)
+    with pytest.raises(InputError, match=source.name):
+        load_network(tmp_path / source.name, FSRegressionSR)
 
 
 def test_training_stops_early_without_improvement(data, tmp_path):

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a network was trained on, as JSON types: channels with their normalisation, and the coarse grid."""
+
+import math
+from typing import Any
+
+from physicsnemo_fs.data.types import Channel, DownscalingDataset
+
+NORMALISATION_TOLERANCE = 1e-5
+
+
+def data_signature(dataset: DownscalingDataset) -> dict[str, Any]:
+    """Give what a dataset must share with the one that a network was trained on; the fine resolution is free."""
+    coarse = dataset.coarse_grid
+    return {
+        "input_channels": [_described(c) for c in dataset.input_channels],
+        "invariant_channels": [c.name for c in dataset.invariant_channels],
+        "output_channels": [_described(c) for c in dataset.output_channels],
+        "coarse_spacing": [float(s) for s in coarse.spacing],
+        "coarse_registration": coarse.registration,
+        "boundary": coarse.boundary,
+    }
+
+
+def _described(channel: Channel) -> dict[str, Any]:
+    return {"name": channel.name, "unit": channel.unit, "mean": channel.mean, "std": channel.std}
+
+
+def first_difference(old: Any, new: Any, tolerance: float = 0.0, name: str = "") -> str | None:
+    """Name the first entry in which two records of JSON types differ, with both values; ``None`` if there is none.
+
+    Example:
+        >>> first_difference({"a": {"b": 1.0}}, {"a": {"b": 2.0}})
+        'a.b (1.0 there, 2.0 here)'
+        >>> first_difference([1.0], [1.0 + 1e-9], tolerance=1e-6) is None
+        True
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        found = (first_difference(old.get(k), new.get(k), tolerance, f"{name}.{k}" if name else k) for k in keys)
+        return next((f for f in found if f), None)
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        found = (first_difference(a, b, tolerance, f"{name}[{i}]") for i, (a, b) in pairs)
+        return next((f for f in found if f), None)
+    if isinstance(old, float) and isinstance(new, float):
+        same = old == new or math.isclose(old, new, rel_tol=tolerance, abs_tol=tolerance)
+    else:
+        same = old == new
+    return None if same else f"{name} ({old} there, {new} here)"
