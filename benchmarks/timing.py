@@ -51,20 +51,32 @@ def summarise(times: dict[str, list[float]], baseline: str) -> list[dict]:
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write the rows, each with where, when and how it was measured."""
-    context = {
+    """Write the rows, each with where, when and how it was measured on the CPU."""
+    context = provenance()
+    context |= {"cpu": cpu_name(), "threads": torch.get_num_threads(), "dtype": "float32", **versions()}
+    write_rows(path, [{**row, **context} for row in rows])
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write rows of the same columns."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def provenance() -> dict:
+    """Give date and command."""
+    return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": shlex.join(["python", *sys.argv]),
-        "cpu": cpu_name(),
-        "threads": torch.get_num_threads(),
-        "dtype": "float32",
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("torch", "nvidia-physicsnemo", "physicsnemo-fs")},
     }
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *context])
-        writer.writeheader()
-        writer.writerows({**row, **context} for row in rows)
+
+
+def versions() -> dict:
+    """Give the versions of Python and of the packages."""
+    packages = ("torch", "nvidia-physicsnemo", "physicsnemo-fs")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def cpu_name() -> str:
