@@ -5,6 +5,7 @@
 import csv
 import doctest
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ gpu_timing = pytest.importorskip("gpu_timing")
 benchmark = pytest.importorskip("spectral_conv_gpu")
 variants = pytest.importorskip("spectral_conv_variants")
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 CASE = benchmark.Case(2, 3, 5, 16, 4)
 
 
@@ -54,6 +56,13 @@ def test_without_a_device_every_row_is_modelled_and_no_time_looks_measured(tmp_p
     assert len(rows) == 8 * 4 * 2 * 4
     assert {row["kind"] for row in rows} == {"modelled"}
     assert {row[name] for row in rows for name in ("p20_us", "p50_us", "p80_us", "peak_mib", "rounds")} == {""}
+
+
+def test_the_committed_table_is_what_the_model_says():
+    (path,) = RESULTS.glob("spectral_conv_gpu_modelled_*.csv")
+    committed = list(csv.DictReader(path.open()))
+    for row, expected in zip(committed, benchmark.modelled_rows(4.3e12), strict=True):
+        assert {name: row[name] for name in benchmark.COLUMNS} == {name: str(v) for name, v in expected.items()}
 
 
 @pytest.mark.usefixtures("on_cpu")
