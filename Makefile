@@ -4,14 +4,17 @@
 # make demo        install into .venv and run the main job end to end; writes below outputs/
 # make test        the test suite and the linters
 # make bench-demo  the demo with three seeds beside the U-Net baseline (hours on a CPU, resumable)
+# make bench-kernels  time the spectral convolution on the CPU and the GPU (without one, write the byte model's table)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TODAY = $(shell date -u +%F)
+KIND = $(shell $(BIN)/python -c 'import torch; print("measured" if torch.cuda.is_available() else "modelled")')
 
-.PHONY: demo test lint check bench-demo docs clean
+.PHONY: demo test lint check bench-demo bench-kernels docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -29,6 +32,12 @@ check: $(STAMP)
 
 bench-demo: $(STAMP)
 	@$(BIN)/python benchmarks/demo.py --results benchmarks/results
+
+bench-kernels: $(STAMP)
+	@$(BIN)/python -c 'import neuralop' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmarks]'
+	@$(BIN)/python benchmarks/spectral_conv_cpu.py --output benchmarks/results/spectral_conv_cpu_$(TODAY).csv
+	@$(BIN)/python benchmarks/spectral_conv_gpu.py --output benchmarks/results/spectral_conv_gpu_$(KIND)_$(TODAY).csv
 
 docs: $(STAMP)
 	@$(BIN)/python docs/build.py

@@ -59,10 +59,25 @@ def test_without_a_device_every_row_is_modelled_and_no_time_looks_measured(tmp_p
 
 
 def test_the_committed_table_is_what_the_model_says():
-    (path,) = RESULTS.glob("spectral_conv_gpu_modelled_*.csv")
+    path = max(RESULTS.glob("spectral_conv_gpu_modelled_*.csv"))
     committed = list(csv.DictReader(path.open()))
     for row, expected in zip(committed, benchmark.modelled_rows(4.3e12), strict=True):
         assert {name: row[name] for name in benchmark.COLUMNS} == {name: str(v) for name, v in expected.items()}
+
+
+def test_the_table_in_the_documentation_is_the_models():
+    table = {}
+    for row in benchmark.modelled_rows(4.3e12):
+        case = benchmark.Case(*(row[field] for field in benchmark.Case._fields))
+        if row["pass"] == benchmark.PASSES[1]:
+            table[case, row["variant"], row["dtype"]] = row
+    page = (RESULTS.parents[1] / "docs" / "kernels.md").read_text()
+    for case in benchmark.LAYERS:
+        shown = ("eager", "float32"), ("pruned_fft", "float32"), ("triton", "tf32"), ("triton", "bfloat16")
+        times = [f"{table[case, *key]['modelled_us']:.0f}" for key in shown]
+        half = table[case, "triton", "bfloat16"]
+        cells = (case, *times, f"{half['limit_us']:.0f}", f"{half['speedup_over_best_torch']:.1f}")
+        assert f"| {' | '.join(map(str, cells))} |" in page
 
 
 @pytest.mark.usefixtures("on_cpu")
