@@ -7,6 +7,7 @@ if __name__ != "physicsnemo_fs.kernels":
         f"import physicsnemo_fs.kernels, not {__name__}: a second copy would register its operators twice"
     )
 
+from .resample import fourier_resample
 from .spectral_conv import (
     BACKEND_VARIABLE,
     available_backends,
@@ -20,6 +21,7 @@ __all__ = [
     "BACKEND_VARIABLE",
     "available_backends",
     "choose_backend",
+    "fourier_resample",
     "largest_modes",
     "spectral_conv2d",
     "spectral_layer2d",

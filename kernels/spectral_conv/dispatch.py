@@ -53,21 +53,22 @@ def choose_backend(
     """
     asked_by_environment = os.environ.get(BACKEND_VARIABLE)
     if backend is None and not asked_by_environment:
-        return _automatic_backend(device, modes, dtype)
+        return automatic_backend(device, modes, dtype)
     origin, name = (BACKEND_VARIABLE, asked_by_environment) if backend is None else ("backend", backend)
     if name not in _NAMES:
         raise ValueError(f"{origin} must be one of {', '.join(_NAMES)}: got {name!r}; choose one or leave it unset")
-    if name == "triton" and (obstacle := _obstacle_to_triton(device, dtype)):
+    if name == "triton" and (obstacle := obstacle_to_triton(device, dtype)):
         raise ValueError(f"{origin} 'triton' {obstacle}, or choose pruned_fft")
     return name
 
 
-def _automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch.dtype) -> str:
+def automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch.dtype) -> str:
+    """Give the backend of the rule of :func:`choose_backend`, whatever is asked for."""
     if device.type == "cpu":
         return "partial_dft" if modes[1] <= _MOST_COLUMNS_OF_PARTIAL_DFT else "pruned_fft"
     low_precision = dtype != torch.float32 or _tf32_is_allowed()
     fits = max(modes) <= _MOST_MODES_OF_TRITON
-    return "triton" if low_precision and fits and not _obstacle_to_triton(device, dtype) else "pruned_fft"
+    return "triton" if low_precision and fits and not obstacle_to_triton(device, dtype) else "pruned_fft"
 
 
 def triton_transform(dtype: torch.dtype) -> str:
@@ -87,10 +88,10 @@ def _tf32_is_allowed() -> bool:
 
 
 @torch.compiler.assume_constant_result
-def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
+def obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
     """Say what keeps the Triton kernels from running; nothing if they can run."""
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"computes float32, bfloat16 and float16: got {dtype}; convert x and weight"
+        return f"computes float32, bfloat16 and float16: got {dtype}; convert the tensors"
     if importlib.util.find_spec("triton") is None:
         return "needs the package triton, which is not installed; install it"
     if device.type == "cuda" and torch.version.cuda:

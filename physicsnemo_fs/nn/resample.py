@@ -13,72 +13,14 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-MATRIX_LIMIT = 512
-"""Axes up to this length are resampled by a matrix product, longer ones by FFT."""
+from physicsnemo_fs.kernels import fourier_resample
+from physicsnemo_fs.kernels.resample import apply_along_axes
 
-
-@functools.lru_cache(maxsize=256)
-@torch.inference_mode(mode=False)
-def _trigonometric_matrix(n_in: int, n_out: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    kept = (min(n_in, n_out) - 1) // 2
-    wavenumbers = torch.arange(1, kept + 1, dtype=torch.float64)
-    target = torch.arange(n_out, dtype=torch.float64) / n_out
-    offset = target[:, None] - torch.arange(n_in, dtype=torch.float64) / n_in
-    kernel = 1 + 2 * torch.cos(2 * math.pi * offset[..., None] * wavenumbers).sum(-1)
-    return (kernel / n_in).to(device=device, dtype=dtype)
+__all__ = ["fourier_resample", "interpolate_cells", "radial_filter", "radial_wavenumber"]
 
 
 def _at_least_single(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
-def _apply_along_axes(rows: Tensor, columns: Tensor, x: Tensor) -> Tensor:
-    """Give ``rows @ x @ columns.T`` on the last two axes without copies of the constant matrices."""
-    lead = x.shape[:-2]
-    planes = x.reshape(-1, *x.shape[-2:]) @ columns.T
-    return torch.bmm(rows.expand(planes.shape[0], -1, -1), planes).reshape(*lead, rows.shape[0], columns.shape[0])
-
-
-def _resample_axis_fft(x: Tensor, n_out: int, dim: int) -> Tensor:
-    n_in = x.shape[dim]
-    kept = (min(n_in, n_out) - 1) // 2
-    spectrum = torch.fft.rfft(x, dim=dim, norm="forward").narrow(dim, 0, kept + 1)
-    return torch.fft.irfft(spectrum, n=n_out, dim=dim, norm="forward")
-
-
-def fourier_resample(
-    x: Float[Tensor, "*lead height width"], size: tuple[int, int]
-) -> Float[Tensor, "*lead new_height new_width"]:
-    r"""Evaluate a periodic field on another grid of the same domain, exactly.
-
-    .. math:: u(s) = \sum_{|k| < \min(N, N')/2} \hat u_k e^{2\pi i k s}
-
-    Modes at or above the smaller grid's Nyquist wavenumber are dropped, also when the two grids are equal, so that
-    the result is a function of the band both grids share. Linear, differentiable, computed in float32 at least
-    (also under autocast).
-
-    Args:
-        x: Periodic field at nodes ``j / N`` of the domain.
-        size: New numbers of nodes ``(height, width)``.
-
-    Returns:
-        The field at nodes ``j / N'``.
-
-    Example:
-        >>> s = torch.arange(16) / 16
-        >>> u = torch.cos(2 * torch.pi * 3 * s).expand(12, 16)
-        >>> t = torch.arange(40) / 40
-        >>> torch.allclose(fourier_resample(u, (9, 40)), torch.cos(2 * torch.pi * 3 * t).expand(9, 40), atol=1e-5)
-        True
-    """
-    height, width = x.shape[-2:]
-    with torch.autocast(x.device.type, enabled=False):
-        x = _at_least_single(x)
-        if max(height, width, *size) > MATRIX_LIMIT:
-            return _resample_axis_fft(_resample_axis_fft(x, size[1], -1), size[0], -2)
-        rows = _trigonometric_matrix(height, size[0], x.dtype, x.device)
-        columns = _trigonometric_matrix(width, size[1], x.dtype, x.device)
-        return _apply_along_axes(rows, columns, x)
 
 
 @functools.lru_cache(maxsize=64)
@@ -143,7 +85,7 @@ def interpolate_cells(
             _cell_interpolation_matrix(n, m, periodic, registration, first, coarse.dtype, coarse.device)
             for n, m, first in zip(coarse.shape[-2:], size, first_centre, strict=True)
         )
-        return _apply_along_axes(rows, columns, coarse)
+        return apply_along_axes(rows, columns, coarse)
 
 
 def _signed_modes(n: int, device: torch.device | str) -> Tensor:

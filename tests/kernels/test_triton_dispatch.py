@@ -129,7 +129,7 @@ assert "triton" not in sys.modules
 
 def test_the_choice_is_traced_as_a_constant():
     def run(x):
-        return x + len(dispatch._obstacle_to_triton(x.device, x.dtype)) + dispatch._tf32_is_allowed()
+        return x + len(dispatch.obstacle_to_triton(x.device, x.dtype)) + dispatch._tf32_is_allowed()
 
     x = torch.zeros(2)
     assert torch.equal(torch.compile(run, fullgraph=True, backend="aot_eager")(x), run(x))

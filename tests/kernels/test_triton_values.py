@@ -8,7 +8,8 @@ import jaxtyping
 import pytest
 import torch
 
-from physicsnemo_fs.kernels import spectral_conv2d, spectral_layer2d
+from physicsnemo_fs.kernels import fourier_resample, spectral_conv2d, spectral_layer2d
+from physicsnemo_fs.kernels.resample import operators as resample_operators
 from physicsnemo_fs.kernels.spectral_conv import layer, operators
 from physicsnemo_fs.testing import assert_close
 
@@ -205,6 +206,56 @@ def test_layers_agree_with_their_composition(activation, names, dtype):
     for value, exact in zip((actual, *gradients), (expected, *expected_gradients), strict=True):
         assert value.dtype == dtype
         assert_close(value.double(), exact, 2 * TOLERANCE[dtype])  # the backward rounds twice in a row
+
+
+RESAMPLINGS = [((8, 8), (8, 8)), ((7, 10), (12, 5)), ((2, 33), (3, 40)), ((37, 5), (36, 70)), ((1, 9), (6, 9))]
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(("size", "new_size"), RESAMPLINGS)
+def test_resampling_and_its_gradient_agree_with_the_matrices(size, new_size, dtype):
+    x, cotangent = draw(2, 3, *size).to(dtype), draw(2, 3, *new_size, seed=1).to(dtype)
+    exact = x.double().requires_grad_()
+    expected = fourier_resample(exact, new_size, "matrix")
+    (expected_gradient,) = torch.autograd.grad(expected, exact, cotangent.double())
+
+    (x,) = on_device(dtype, x)
+    actual = fourier_resample(x, new_size, "triton")
+    (gradient,) = torch.autograd.grad(actual, x, cotangent.to(DEVICE))
+    assert (actual.dtype, gradient.dtype) == (dtype, dtype)
+    assert_close(actual.double(), expected, TOLERANCE[dtype])
+    assert_close(gradient.double(), expected_gradient, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (0, 6, 8), (2, 1, 3, 6, 8)])
+def test_resampling_keeps_leading_axes(shape):
+    x = draw(*shape)
+    actual = fourier_resample(x.to(DEVICE, torch.float32), (9, 5), "triton")
+    expected = fourier_resample(x, (9, 5), "matrix")
+    assert actual.shape == expected.shape
+    assert torch.linalg.norm(actual.cpu() - expected) <= EXACT * torch.linalg.norm(expected)
+
+
+def test_resampling_is_a_sound_operator():
+    x = draw(2, 5, 6).to(DEVICE, torch.float32).requires_grad_()
+    for adjoint in (False, True):
+        torch.library.opcheck(resample_operators.resample, (x, 7, 4, "triton", adjoint))
+        torch.library.opcheck(resample_operators.resample, (x.detach().bfloat16(), 7, 4, "triton", adjoint))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_resampling_compiles_as_one_graph():
+    torch._dynamo.reset()
+
+    def run(x):
+        return fourier_resample(x, (9, 5), "triton").sin()
+
+    (x,) = on_device(torch.bfloat16, draw(2, 6, 8))
+    expected, actual = run(x), torch.compile(run, fullgraph=True, backend="aot_eager")(x)
+    (gradient,), (other,) = (torch.autograd.grad(out.float().sum(), x) for out in (actual, expected))
+    assert torch.equal(actual, expected)
+    assert torch.equal(gradient, other)
 
 
 def test_an_empty_batch_gives_an_empty_result():

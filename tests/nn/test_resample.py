@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physicsnemo_fs.kernels.resample import MATRIX_LIMIT
+from physicsnemo_fs.kernels.resample.matrix import trigonometric_matrix
 from physicsnemo_fs.nn import resample
 from physicsnemo_fs.nn.resample import fourier_resample, interpolate_cells, radial_filter, radial_wavenumber
 from physicsnemo_fs.testing import assert_close
@@ -69,18 +71,16 @@ def test_drops_exactly_the_modes_that_a_grid_cannot_carry(new_size):
 @given(size=st.tuples(st.integers(1, 30), st.integers(1, 30)), new_size=SIZES)
 def test_matrix_and_fft_paths_agree(size, new_size):
     x = random(2, 3, *size)
-    by_matrix = fourier_resample(x, new_size)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample, "MATRIX_LIMIT", 0)
-        by_fft = fourier_resample(x, new_size)
+    by_matrix = fourier_resample(x, new_size, backend="matrix")
+    by_fft = fourier_resample(x, new_size, backend="fft")
     assert_close(by_matrix, by_fft, EXACT)
 
 
 def test_long_axes_take_the_fft():
-    f, long = TrigonometricPolynomial(degree=4), resample.MATRIX_LIMIT + 1
-    resample._trigonometric_matrix.cache_clear()
+    f, long = TrigonometricPolynomial(degree=4), MATRIX_LIMIT + 1
+    trigonometric_matrix.cache_clear()
     assert_close(fourier_resample(f.at_nodes((12, long)), (long, 20)), f.at_nodes((long, 20)), EXACT)
-    assert resample._trigonometric_matrix.cache_info().currsize == 0
+    assert trigonometric_matrix.cache_info().currsize == 0
 
 
 @SETTINGS
@@ -107,11 +107,10 @@ def test_odd_grids_lose_nothing():
     assert_close(fourier_resample(x, (15, 21)), x, EXACT)
 
 
-@pytest.mark.parametrize("limit", [0, resample.MATRIX_LIMIT], ids=["fft", "matrix"])
-def test_gradient(limit, monkeypatch):
-    monkeypatch.setattr(resample, "MATRIX_LIMIT", limit)
+@pytest.mark.parametrize("backend", ["fft", "matrix"])
+def test_gradient(backend):
     x = random(2, 5, 6).requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: fourier_resample(v, (8, 5)), x)
+    assert torch.autograd.gradcheck(lambda v: fourier_resample(v, (8, 5), backend), x)
 
 
 def test_autocast_leaves_single_precision():
@@ -137,7 +136,7 @@ def test_half_precision_input_is_computed_in_single_precision(dtype):
 
 
 def test_training_after_inference_mode():
-    resample._trigonometric_matrix.cache_clear()
+    trigonometric_matrix.cache_clear()
     resample._cell_interpolation_matrix.cache_clear()
     with torch.inference_mode():
         fourier_resample(random(10, 12), (14, 16))
