@@ -7,6 +7,7 @@ if __name__ != "physicsnemo_fs.kernels":
         f"import physicsnemo_fs.kernels, not {__name__}: a second copy would register its operators twice"
     )
 
+from .group_norm import group_norm_film_activation
 from .resample import fourier_resample
 from .spectral_conv import (
     BACKEND_VARIABLE,
@@ -22,6 +23,7 @@ __all__ = [
     "available_backends",
     "choose_backend",
     "fourier_resample",
+    "group_norm_film_activation",
     "largest_modes",
     "spectral_conv2d",
     "spectral_layer2d",

@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public resampling, the checks of its arguments, and the choice of its backend."""
 
-import os
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..spectral_conv.dispatch import BACKEND_VARIABLE, automatic_backend, obstacle_to_triton, triton_transform
+from ..spectral_conv.dispatch import automatic_backend, environment_allows_triton, obstacle_to_triton, triton_transform
 from . import operators
 
 MATRIX_LIMIT = 512
@@ -64,7 +62,7 @@ def fourier_resample(
 
 def _choose(device: torch.device, x: Tensor, size: tuple[int, int], backend: str | None) -> str:
     if backend is None:
-        if device.type != "cpu" and _triton_is_chosen(device, x, size):
+        if device.type != "cpu" and environment_allows_triton() and _triton_is_chosen(device, x, size):
             return "triton"
         return "fft" if max(*x.shape[-2:], *size) > MATRIX_LIMIT else "matrix"
     if backend not in _NAMES:
@@ -75,8 +73,6 @@ def _choose(device: torch.device, x: Tensor, size: tuple[int, int], backend: str
 
 
 def _triton_is_chosen(device: torch.device, x: Tensor, size: tuple[int, int]) -> bool:
-    if os.environ.get(BACKEND_VARIABLE, "triton") not in ("", "triton"):
-        return False
     rows, columns = (min(pair) for pair in zip(x.shape[-2:], size, strict=True))
     return automatic_backend(device, ((rows + 1) // 2, (columns + 1) // 2), x.dtype) == "triton"
 

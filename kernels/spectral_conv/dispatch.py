@@ -71,6 +71,11 @@ def automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch
     return "triton" if low_precision and fits and not obstacle_to_triton(device, dtype) else "pruned_fft"
 
 
+def environment_allows_triton() -> bool:
+    """Tell whether ``PHYSICSNEMO_FS_BACKEND`` leaves the operators beside the convolution free to choose "triton"."""
+    return os.environ.get(BACKEND_VARIABLE, "") in ("", "triton")
+
+
 def triton_transform(dtype: torch.dtype) -> str:
     """Give "triton", or "triton_exact" for float32 where torch's switch does not allow TF32.
 

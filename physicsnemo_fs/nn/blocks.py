@@ -4,30 +4,30 @@
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from physicsnemo_fs.kernels import group_norm_film_activation
 from physicsnemo_fs.nn.boundary import circular_pad
 from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu}
+ACTIVATIONS = ("gelu", "silu")
 
 
-def activation_function(name: str) -> Callable[[Tensor], Tensor]:
-    """Give the activation of a name.
+def known_activation(name: str) -> str:
+    """Give the name of an activation back.
 
     Raises:
         ValueError: If there is none.
 
     Example:
-        >>> activation_function("silu")(torch.zeros(1))
-        tensor([0.])
+        >>> known_activation("silu")
+        'silu'
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}: got {name!r}")
-    return ACTIVATIONS[name]
+        raise ValueError(f"activation must be one of {list(ACTIVATIONS)}: got {name!r}")
+    return name
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -36,6 +36,17 @@ def group_norm(channels: int) -> nn.GroupNorm:
     while channels % groups:
         groups -= 1
     return nn.GroupNorm(groups, channels)
+
+
+def norm_film_activation(
+    norm: nn.GroupNorm,
+    x: Float[Tensor, "batch channel height width"],
+    activation: str,
+    scale: Float[Tensor, "batch channel"] | None = None,
+    shift: Float[Tensor, "batch channel"] | None = None,
+) -> Float[Tensor, "batch channel height width"]:
+    """Normalise, modulate and activate by :func:`physicsnemo_fs.kernels.group_norm_film_activation`."""
+    return group_norm_film_activation(x, norm.num_groups, norm.weight, norm.bias, scale, shift, activation, norm.eps)
 
 
 class PeriodicConv2d(nn.Module):
@@ -48,6 +59,7 @@ class PeriodicConv2d(nn.Module):
         zero_init: Start as the zero map.
 
     Example:
+        >>> import torch
         >>> PeriodicConv2d(2, 3, 3)(torch.zeros(1, 2, 8, 8)).shape
         torch.Size([1, 3, 8, 8])
     """
@@ -85,6 +97,7 @@ class OperatorBlock(nn.Module):
         make_spectral: Makes the spectral branch from its channels and modes.
 
     Example:
+        >>> import torch
         >>> OperatorBlock(4, 8, 16, 3, modes=2)(torch.randn(1, 4, 16, 16), torch.randn(1, 16)).shape
         torch.Size([1, 8, 16, 16])
     """
@@ -102,7 +115,7 @@ class OperatorBlock(nn.Module):
         make_spectral: Callable[[int, int, int, int], SpectralModule] = SpectralConv2d,
     ):
         super().__init__()
-        self.activation = activation_function(activation)
+        self.activation = known_activation(activation)
         self.norm_in = group_norm(in_channels)
         self.local_in = PeriodicConv2d(in_channels, out_channels, local_kernel)
         self.spectral: SpectralModule | None = make_spectral(in_channels, out_channels, modes, modes) if modes else None
@@ -120,13 +133,13 @@ class OperatorBlock(nn.Module):
         self, x: Float[Tensor, "batch channel height width"], embedding: Float[Tensor, "batch embedding"]
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Apply the block."""
-        hidden = self.activation(self.norm_in(x))
+        hidden = norm_film_activation(self.norm_in, x, self.activation)
         mixed = self.local_in(hidden)
         if self.spectral is not None:
             mixed = mixed + self.spectral(hidden)
-        scale, shift = self.film(embedding)[..., None, None].chunk(2, dim=1)
-        mixed = torch.addcmul(shift, self.norm_mid(mixed), 1 + scale)
-        return self.skip(x) + self.local_out(self.dropout(self.activation(mixed)))
+        scale, shift = self.film(embedding).chunk(2, dim=1)
+        modulated = norm_film_activation(self.norm_mid, mixed, self.activation, scale, shift)
+        return self.skip(x) + self.local_out(self.dropout(modulated))
 
 
 class SelfAttention2d(nn.Module):
@@ -137,6 +150,7 @@ class SelfAttention2d(nn.Module):
         heads: Number of heads; must divide ``channels``.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(2, 8, 4, 4)
         >>> torch.equal(SelfAttention2d(8, 2)(x), x)
         True

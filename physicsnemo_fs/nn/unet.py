@@ -14,8 +14,9 @@ from physicsnemo_fs.nn.blocks import (
     OperatorBlock,
     PeriodicConv2d,
     SelfAttention2d,
-    activation_function,
     group_norm,
+    known_activation,
+    norm_film_activation,
 )
 from physicsnemo_fs.nn.resample import fourier_resample
 from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
@@ -104,7 +105,7 @@ class UStack(nn.Module):
 
         self.down_map: Resample = fourier_resample if spectral_resampling else pool
         self.up_map: Resample = fourier_resample if spectral_resampling else repeat
-        self.activation = activation_function(activation)
+        self.activation = known_activation(activation)
         self.lift = PeriodicConv2d(in_channels, level_channels[0], local_kernel)
         self.encoder = nn.ModuleList(
             nn.ModuleList(
@@ -154,4 +155,4 @@ class UStack(nn.Module):
                 hidden = block(hidden, embedding)
             if level:
                 hidden = self.up_map(hidden, grids[level - 1])
-        return self.project(self.activation(self.norm_out(hidden)))
+        return self.project(norm_film_activation(self.norm_out, hidden, self.activation))

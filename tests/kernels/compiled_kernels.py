@@ -21,6 +21,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from physicsnemo_fs.kernels.group_norm import triton_kernels as norms
 from physicsnemo_fs.kernels.spectral_conv import triton_kernels as kernels
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -28,7 +29,7 @@ NVIDIA = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 MATRIX_INSTRUCTIONS = ("mma.sync", "wgmma.mma_async", "tcgen05.mma")
 SHARED_LIMIT = {80: 166912, 90: 232448, 100: 232448}
-BATCH, CHANNELS, SIZE = 4, 64, 128
+BATCH, CHANNELS, GROUPS, SIZE = 4, 64, 8, 128
 
 
 def _analysis(dtype, modes, exact=False):
@@ -54,6 +55,14 @@ def _product(function, exact=False):
     function(pairs, pairs if function is kernels.mix_weight else weight, exact)
 
 
+def _norm(dtype, size, backward=False):
+    x, film = torch.empty(BATCH, CHANNELS, size, size, dtype=dtype), torch.empty(BATCH, CHANNELS, dtype=dtype)
+    affine = torch.empty(CHANNELS), torch.empty(CHANNELS)
+    if backward:
+        return norms.backward(x, x, torch.empty(BATCH, GROUPS, 2), GROUPS, *affine, film, film, "gelu")
+    return norms.forward(x, GROUPS, *affine, film, film, "gelu", 1e-5)
+
+
 def _one_plane():
     kernels.layer(torch.empty(2, 1, 1, 2), None, torch.empty(3, 1, 1), "silu", 2, 1, 1, 1, torch.float16)
 
@@ -70,7 +79,13 @@ def _pairs(modes):
     return torch.empty(2 * modes * modes, BATCH, CHANNELS, 2)
 
 
-_KERNELS = (("analysis", "_analysis_kernel"), ("synthesis", "_synthesis_kernel"), ("mixing", "_product_kernel"))
+_KERNELS = (
+    (f"{kernels.__name__}.analysis", "_analysis_kernel"),
+    (f"{kernels.__name__}.synthesis", "_synthesis_kernel"),
+    (f"{kernels.__name__}.mixing", "_product_kernel"),
+    (norms.__name__, "_forward_kernel"),
+    (norms.__name__, "_backward_kernel"),
+)
 _TENSOR_CORES = {
     "analysis bf16 16": (_analysis, torch.bfloat16, 16),
     "analysis bf16 32": (_analysis, torch.bfloat16, 32),
@@ -93,7 +108,16 @@ _EXACT = {
     "synthesis exact 32": (_synthesis, torch.float32, 32, True),
     "mix exact": (_product, kernels.mix, True),
 }
-CASES = [(name, arch) for name in _TENSOR_CORES for arch in SHARED_LIMIT]
+_NORMS = {
+    "norm bf16 16": (_norm, torch.bfloat16, 16),
+    "norm fp32 128": (_norm, torch.float32, 128),
+    "norm bf16 128": (_norm, torch.bfloat16, 128),
+    "norm_backward bf16 16": (_norm, torch.bfloat16, 16, True),
+    "norm_backward fp32 128": (_norm, torch.float32, 128, True),
+    "norm_backward bf16 128": (_norm, torch.bfloat16, 128, True),
+}
+WITHOUT_MATRIX_UNITS = _EXACT | _NORMS
+CASES = [(name, arch) for name in _TENSOR_CORES | _NORMS for arch in SHARED_LIMIT]
 CASES += [(name, 90) for name in _SMALLEST | _EXACT]
 
 
@@ -113,11 +137,11 @@ class _Recorder:
 
 def measure(name: str, arch: int) -> dict:
     """Compile one case and give its registers, stack, shared memory and matrix instructions."""
-    function, *arguments = (_TENSOR_CORES | _SMALLEST | _EXACT)[name]
+    function, *arguments = (_TENSOR_CORES | _SMALLEST | WITHOUT_MATRIX_UNITS)[name]
     with ExitStack() as stack:
         recorders = []
         for module, kernel in _KERNELS:
-            module = importlib.import_module(f"{kernels.__name__}.{module}")
+            module = importlib.import_module(module)
             recorders.append(_Recorder(getattr(module, kernel)))
             stack.enter_context(patch.object(module, kernel, recorders[-1]))
         function(*arguments)
@@ -147,7 +171,7 @@ def _compile(kernel, arguments, keywords, arch):
         elif argument in keywords or value == 1:
             signature[argument], constants[(index,)] = "constexpr", value
         else:
-            signature[argument] = "i32"
+            signature[argument] = "fp32" if isinstance(value, float) else "i32"
         if isinstance(value, torch.Tensor) or (signature[argument] == "i32" and value % 16 == 0):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constants, attributes)

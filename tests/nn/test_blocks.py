@@ -74,8 +74,8 @@ def test_untrained_modulation_passes_the_normalised_field():
     network, x = randomize(block(out_channels=4, local_kernel=1)), torch.randn(2, 4, 8, 12)
     torch.nn.init.zeros_(network.film.weight)
     torch.nn.init.zeros_(network.film.bias)
-    hidden = network.norm_mid(network.local_in(network.activation(network.norm_in(x))))
-    expected = x + network.local_out(network.activation(hidden))
+    hidden = network.norm_mid(network.local_in(torch.nn.functional.silu(network.norm_in(x))))
+    expected = x + network.local_out(torch.nn.functional.silu(hidden))
     assert_close(network(x, torch.randn(2, EMBEDDING)), expected, SINGLE)
 
 

@@ -15,31 +15,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .activations import activate, slope
 from .configs import tile_config
 from .launch import Problem, cut_tile, launch
 from .pairs import column_constants, kept_pairs, load_pairs, power_of_two
-
-
-@triton.jit
-def _activate(value, ACTIVATION: tl.constexpr):
-    if ACTIVATION == "silu":
-        return value * tl.sigmoid(value)
-    elif ACTIVATION == "gelu":  # noqa: RET505 - a second return of the same level is not compiled
-        return 0.5 * value * (1 + tl.math.erf(value * 0.7071067811865476))
-    else:
-        return value
-
-
-@triton.jit
-def _slope(value, ACTIVATION: tl.constexpr):
-    if ACTIVATION == "silu":
-        gate = tl.sigmoid(value)
-        return gate * (1 + value * (1 - gate))
-    elif ACTIVATION == "gelu":  # noqa: RET505
-        density = 0.3989422804014327 * tl.exp(-0.5 * value * value)
-        return 0.5 * (1 + tl.math.erf(value * 0.7071067811865476)) + value * density
-    else:
-        return tl.full(value.shape, 1.0, tl.float32)
 
 
 @triton.jit
@@ -138,9 +117,9 @@ def _synthesis_kernel(
             image += tl.load(skip + pixel, keep, 0.0).to(tl.float32)
         value = image * gain + shift
         if RESULT == "layer":
-            image = _activate(value, ACTIVATION)
+            image = activate(value, ACTIVATION)
         else:
-            inner = tl.load(gradient + pixel, keep, 0.0).to(tl.float32) * _slope(value, ACTIVATION)
+            inner = tl.load(gradient + pixel, keep, 0.0).to(tl.float32) * slope(value, ACTIVATION)
             moment = tl.sum(tl.reshape(tl.sum(inner * image, 1), (HEIGHT, PLANES)), 0)
             total = tl.sum(tl.reshape(tl.sum(inner, 1), (HEIGHT, PLANES)), 0)
             block = tl.program_id(1) * tl.num_programs(2) + tl.program_id(2)
