@@ -209,6 +209,7 @@ def _score(config: Any) -> None:
         confidence=config.confidence,
         bootstrap_samples=config.bootstrap_samples,
         seed=config.seed,
+        max_members=config.max_members,
     )
     print(f"{result.scores_path}\n{result.summary_path}")  # noqa: T201
 

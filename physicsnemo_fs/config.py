@@ -320,6 +320,7 @@ class ScoreConfig:
     confidence: float = key(0.95, "Level of the bootstrap intervals.", above=0, below=1)
     bootstrap_samples: int = key(1000, "Resamples of the bootstrap over independent blocks.", least=1)
     seed: int = key(0, "Seed of the bootstrap and of the random ties of the rank histogram.")
+    max_members: int | None = key(None, "Score the first members only; null for all.", least=1)
 
 
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "generate": GenerateConfig, "score": ScoreConfig, "demo": DemoConfig}
@@ -334,6 +335,10 @@ REPLACED_KEYS = {
     "training.perf.songunet_checkpoint_level": "there is no activation checkpointing; leave it out",
     "sampler.type": "sampler.S_churn: 0 is CorrDiff's deterministic sampler, above 0 its stochastic one",
     "generation.perf.force_fp16": "perf.fp_optimizations=amp-bf16",
+    "generation.perf.use_fp16": "perf.fp_optimizations=amp-bf16",
+    "generation/sampler": "the keys of sampler directly: sampler.S_churn=0 is CorrDiff's deterministic sampler",
+    "generation.has_lead_time": "lead times are not there yet; leave it out",
+    "n_ensemble": "max_members",
     "generation.perf.use_torch_compile": "generation does not compile; leave it out",
     "generation.perf": "perf.fp_optimizations and perf.num_threads",
     "generation.hr_mean_conditioning": "the checkpoint says whether it takes the mean; leave it out",
@@ -471,7 +476,7 @@ def stage_hyperparameters(training: TrainingConfig, stage: str) -> HyperParamete
     Example:
         >>> training = TrainingConfig(diffusion_hp=StageHyperParameters(lr=1e-3))
         >>> stage_hyperparameters(training, "diffusion").lr, stage_hyperparameters(training, "regression").lr
-        (0.001, 0.002)
+        (0.001, 0.005)
     """
     own = training.regression_hp if stage == "regression" else training.diffusion_hp
     return replace(training.hp, **{name: value for name, value in vars(own).items() if value is not None})

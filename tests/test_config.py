@@ -65,6 +65,7 @@ def test_every_key_is_documented():
         (["dataset.type=hrrr_mini"], r"dataset.type=hrrr_mini does not choose a dataset"),
         (["wandb.mode=online"], r"wandb.mode is replaced: TensorBoard"),
         (["training.io.checkpoint_dir=x"], r"training.io.checkpoint_dir is replaced: .*run_dir"),
+        (["+generation/sampler=deterministic"], r"generation/sampler is replaced: .*sampler.S_churn=0"),
         (["training.hp.total_batch_size=0"], r"training.hp.total_batch_size must be at least 1: got 0"),
         (["training.io.validation_freq=-1"], r"training.io.validation_freq must be at least 1: got -1"),
         (["noise.P_std=-1"], r"noise.P_std must be above 0: got -1"),

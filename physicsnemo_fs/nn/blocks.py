@@ -136,7 +136,7 @@ class OperatorBlock(nn.Module):
         hidden = norm_film_activation(self.norm_in, x, self.activation)
         mixed = self.local_in(hidden)
         if self.spectral is not None:
-            mixed = mixed + self.spectral(hidden)
+            mixed = self.spectral(hidden, skip=mixed)
         scale, shift = self.film(embedding).chunk(2, dim=1)
         modulated = norm_film_activation(self.norm_mid, mixed, self.activation, scale, shift)
         return self.skip(x) + self.local_out(self.dropout(modulated))

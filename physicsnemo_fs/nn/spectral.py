@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.kernels import largest_modes, spectral_conv2d
+from physicsnemo_fs.kernels import largest_modes, spectral_conv2d, spectral_layer2d
 
 _NATIVE_NAMES = ("weights1", "weights2")
 
@@ -129,11 +129,14 @@ class SpectralConv2d(SpectralModule):
         self,
         x: Float[Tensor, "batch in_channels height width"],
         out_size: tuple[int, int] | None = None,
+        skip: Float[Tensor, "batch out_channels out_height out_width"] | None = None,
     ) -> Float[Tensor, "batch out_channels out_height out_width"]:
-        """Give the result's values on the input's grid, or on ``out_size = (height, width)``."""
+        """Give the result's values on the input's grid, or on ``out_size = (height, width)``, ``skip`` added."""
         modes = self.supported_modes(x, out_size)
         weight = self.weight if modes == (self.modes1, self.modes2) else self._lowest_modes(*modes)
-        return spectral_conv2d(x, weight, modes, out_size)
+        if skip is None:
+            return spectral_conv2d(x, weight, modes, out_size)
+        return spectral_layer2d(x, weight, modes, skip=skip, out_size=out_size)
 
     def zero_(self) -> None:
         """Make it the zero map."""

@@ -69,12 +69,14 @@ class TuckerSpectralConv2d(SpectralModule):
         self,
         x: Float[Tensor, "batch in_channels height width"],
         out_size: tuple[int, int] | None = None,
+        skip: Float[Tensor, "batch out_channels out_height out_width"] | None = None,
     ) -> Float[Tensor, "batch out_channels out_height out_width"]:
-        """Give the result's values on the input's grid, or on ``out_size = (height, width)``."""
+        """Give the result's values on the input's grid, or on ``out_size = (height, width)``, ``skip`` added."""
         modes = self.supported_modes(x, out_size)
         narrow = torch.einsum("ir,bihw->brhw", self.factors[0], x)
         mixed = spectral_conv2d(narrow, self._core_modes(*modes), modes, out_size)
-        return torch.einsum("os,bshw->bohw", self.factors[1], mixed)
+        wide = torch.einsum("os,bshw->bohw", self.factors[1], mixed)
+        return wide if skip is None else wide + skip
 
     def dense_weight(self) -> Float[Tensor, "modes in_channels out_channels 2"]:
         """Give the weight of the :class:`physicsnemo_fs.nn.spectral.SpectralConv2d` that is the same map."""

@@ -27,6 +27,9 @@ def test_is_the_dense_layer_of_its_product(size, out_size):
     dense.weight.data = layer.dense_weight().detach()
     x = torch.randn(2, 5, *size, dtype=torch.float64)
     assert_close(layer(x, out_size), dense(x, out_size), 1e-13)
+    skip = torch.randn(2, 6, *(out_size or size), dtype=torch.float64)
+    assert_close(layer(x, out_size, skip), dense(x, out_size) + skip, 1e-13)
+    assert_close(dense(x, out_size, skip), dense(x, out_size) + skip, 1e-13)
 
 
 @given(
