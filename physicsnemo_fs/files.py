@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that appear under their final name only when they are whole."""
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from physicsnemo_fs.errors import InputError
 
@@ -52,6 +54,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Read a record.
+
+    Raises:
+        InputError: If it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); remove the folder or restore the file") from error
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a record atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def _claim(path: Path, temporary: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..spectral_conv.dispatch import environment_allows_triton, obstacle_to_triton
+from ..spectral_conv.dispatch import environment_allows_triton, named_backend, obstacle_to_triton
 from ..spectral_conv.layer import ACTIVATIONS
 from .composition import compose
 from .operators import group_norm_film
@@ -73,11 +73,7 @@ def _choose(device: torch.device, dtype: torch.dtype, backend: str | None) -> st
     if backend is None:
         allowed = device.type != "cpu" and environment_allows_triton()
         return "triton" if allowed and not obstacle_to_triton(device, dtype) else "torch"
-    if backend not in _NAMES:
-        raise ValueError(f"backend must be one of {', '.join(_NAMES)}: got {backend!r}; choose one or leave it unset")
-    if backend == "triton" and (obstacle := obstacle_to_triton(device, dtype)):
-        raise ValueError(f"backend 'triton' {obstacle}, or choose torch")
-    return backend
+    return named_backend(backend, _NAMES, device, dtype, instead="torch")
 
 
 def _check(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..spectral_conv.dispatch import automatic_backend, environment_allows_triton, obstacle_to_triton, triton_transform
+from ..spectral_conv.dispatch import automatic_backend, environment_allows_triton, named_backend, triton_transform
 from . import operators
 
 MATRIX_LIMIT = 512
@@ -49,7 +49,7 @@ def fourier_resample(
         True
     """
     _check(x, size)
-    name = _choose(x.device, x, size, backend)
+    name = _choose(x.device, x.dtype, (x.shape[-2], x.shape[-1]), size, backend)
     if name == "triton":
         transform = triton_transform(x.dtype)
     else:
@@ -60,21 +60,16 @@ def fourier_resample(
         return operators.implementation(name)(x, *size)  # torch differentiates it at less cost per call
 
 
-def _choose(device: torch.device, x: Tensor, size: tuple[int, int], backend: str | None) -> str:
-    if backend is None:
-        if device.type != "cpu" and environment_allows_triton() and _triton_is_chosen(device, x, size):
+def _choose(
+    device: torch.device, dtype: torch.dtype, old: tuple[int, int], new: tuple[int, int], backend: str | None
+) -> str:
+    if backend is not None:
+        return named_backend(backend, _NAMES, device, dtype, instead="matrix")
+    if device.type != "cpu" and environment_allows_triton():
+        rows, columns = (min(pair) for pair in zip(old, new, strict=True))
+        if automatic_backend(device, ((rows + 1) // 2, (columns + 1) // 2), dtype) == "triton":
             return "triton"
-        return "fft" if max(*x.shape[-2:], *size) > MATRIX_LIMIT else "matrix"
-    if backend not in _NAMES:
-        raise ValueError(f"backend must be one of {', '.join(_NAMES)}: got {backend!r}; choose one or leave it unset")
-    if backend == "triton" and (obstacle := obstacle_to_triton(device, x.dtype)):
-        raise ValueError(f"backend 'triton' {obstacle}, or choose matrix")
-    return backend
-
-
-def _triton_is_chosen(device: torch.device, x: Tensor, size: tuple[int, int]) -> bool:
-    rows, columns = (min(pair) for pair in zip(x.shape[-2:], size, strict=True))
-    return automatic_backend(device, ((rows + 1) // 2, (columns + 1) // 2), x.dtype) == "triton"
+    return "fft" if max(*old, *new) > MATRIX_LIMIT else "matrix"
 
 
 def _check(x: Tensor, size: tuple[int, int]) -> None:

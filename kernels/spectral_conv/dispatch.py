@@ -51,14 +51,25 @@ def choose_backend(
         >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
         'reference'
     """
-    asked_by_environment = os.environ.get(BACKEND_VARIABLE)
-    if backend is None and not asked_by_environment:
-        return automatic_backend(device, modes, dtype)
-    origin, name = (BACKEND_VARIABLE, asked_by_environment) if backend is None else ("backend", backend)
-    if name not in _NAMES:
-        raise ValueError(f"{origin} must be one of {', '.join(_NAMES)}: got {name!r}; choose one or leave it unset")
+    if backend is not None:
+        return named_backend(backend, _NAMES, device, dtype, instead="pruned_fft")
+    if asked := os.environ.get(BACKEND_VARIABLE):
+        return named_backend(asked, _NAMES, device, dtype, instead="pruned_fft", origin=BACKEND_VARIABLE)
+    return automatic_backend(device, modes, dtype)
+
+
+def named_backend(
+    name: str, names: tuple[str, ...], device: torch.device, dtype: torch.dtype, instead: str, origin: str = "backend"
+) -> str:
+    """Give the backend that somebody named, if it is one of ``names`` and can run.
+
+    Raises:
+        ValueError: Otherwise, naming ``origin``, where the name came from, and what to choose ``instead``.
+    """
+    if name not in names:
+        raise ValueError(f"{origin} must be one of {', '.join(names)}: got {name!r}; choose one or leave it unset")
     if name == "triton" and (obstacle := obstacle_to_triton(device, dtype)):
-        raise ValueError(f"{origin} 'triton' {obstacle}, or choose pruned_fft")
+        raise ValueError(f"{origin} 'triton' {obstacle}, or choose {instead}")
     return name
 
 

@@ -112,39 +112,31 @@ def prepare(
     Raises:
         InputError: If an existing file is damaged, the folder cannot be written or the flow is unstable.
     """
-    return {split: prepare_split(folder, splits, split, None, device, progress) for split in get_args(Split)}
+    return {split: prepare_split(folder, splits, split, device, progress) for split in get_args(Split)}
 
 
 def prepare_split(
     folder: str | Path,
     splits: KolmogorovSplits,
     split: Split,
-    moments: Moments | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    moments_needed: bool = True,
 ) -> Path:
-    """Make sure that one split's file exists, and the training split's unless its moments are known.
+    """Make sure that one split's file exists; the arguments are those of :func:`prepare`.
 
-    Args:
-        folder: Where the files are; it is made if it is missing.
-        splits: What they hold.
-        split: The split that is needed.
-        moments: Moments of the training split, from a checkpoint that was trained on it.
-        device: Where to simulate.
-        progress: Whether to show a progress bar.
-
-    Raises:
-        InputError: If an existing file is damaged, the folder cannot be written or the flow is unstable.
+    A missing file is made with the moments of the training split, which is simulated too if it is missing, unless
+    ``moments_needed`` is false.
     """
     path = store_path(folder, splits, split)
     if path.exists():
         read_header(path, expected_key=store_key(splits.flow(split), splits.flow("train")))
         return path
-    training = None
-    if split != "train" and moments is None:
-        training = training_moments(folder, splits, device, progress)
+    moments = None
+    if split != "train" and moments_needed:
+        moments = training_moments(folder, splits, device, progress)
     with _bar(f"simulating {path.name}", progress) as report:
-        write_store(path, splits.flow(split), splits.flow("train"), training, device, report)
+        write_store(path, splits.flow(split), splits.flow("train"), moments, device, report)
     return path
 
 
@@ -152,7 +144,7 @@ def training_moments(
     folder: str | Path, splits: KolmogorovSplits, device: torch.device | str = "cpu", progress: bool = True
 ) -> Moments:
     """Give the moments of the training split, simulating it if it is missing."""
-    moments = read_header(prepare_split(folder, splits, "train", None, device, progress)).moments
+    moments = read_header(prepare_split(folder, splits, "train", device, progress)).moments
     assert moments is not None  # noqa: S101 - a training split holds its own
     return moments
 
@@ -165,13 +157,12 @@ def open_split(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> "KolmogorovStore":
-    """Open one split, simulating what is missing; the arguments are those of :func:`prepare_split`.
+    """Open one split, simulating what is missing; the other arguments are those of :func:`prepare`.
 
-    Moments from a checkpoint are used for this opening and never kept in the file.
+    ``moments``, from a checkpoint, are used for this opening and never kept in the file.
     """
-    path = prepare_split(folder, splits, split, moments, device, progress)
-    if moments is None and read_header(path).moments is None:
-        moments = training_moments(folder, splits, device, progress)
+    path = prepare_split(folder, splits, split, device, progress, moments_needed=moments is None)
+    moments = moments or read_header(path).moments or training_moments(folder, splits, device, progress)
     return KolmogorovStore(path, moments)
 
 

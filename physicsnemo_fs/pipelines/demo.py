@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job end to end: data, training, ensembles at two resolutions, scores, report."""
 
-import json
 import os
 import platform
 import time
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from physicsnemo_fs.config import DemoConfig, GenerateConfig, GenerationConfig, GenerationIOConfig, PerformanceConfig
-from physicsnemo_fs.files import atomic_path, make_folder
+from physicsnemo_fs.files import make_folder, read_json, write_json
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import Consistency, same_seed_consistency
 from physicsnemo_fs.pipelines.generate import generate
@@ -37,7 +36,7 @@ class Stopwatch:
 
     def __init__(self, path: Path):
         self.path = path
-        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -46,8 +45,7 @@ class Stopwatch:
         started = time.perf_counter()
         yield
         self.seconds[name] = max(self.seconds.get(name, 0.0), time.perf_counter() - started)
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(self.seconds, indent=1))
+        write_json(self.seconds, self.path)
 
 
 def demo(config: DemoConfig) -> Path:

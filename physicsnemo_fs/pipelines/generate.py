@@ -33,7 +33,7 @@ from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.pictures import samples_picture
-from physicsnemo_fs.pipelines.pretrained import find_pretrained
+from physicsnemo_fs.pipelines.pretrained import Pretrained, find_pretrained
 from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
 from physicsnemo_fs.pipelines.stages import regression_channels, to_device, truth_and_mean
 from physicsnemo_fs.precision import autocast
@@ -79,14 +79,15 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
                 f"generation runs on one process for now: got {ranks.world_size}; start generate.py without a launcher"
             )
         generation = config.generation
-        networks = _load_networks(config, ranks)
+        shipped = find_pretrained(config.pretrained) if config.pretrained else None
+        networks = _load_networks(config, shipped, ranks)
         path = Path(generation.io.output_filename)
         if path.suffix != ".nc":
             raise InputError(f"generation.io.output_filename must end in .nc: got {path}")
         provenance = _provenance(config, networks)
         if reuse and path.exists() and _made_by(path, provenance):
             return path
-        moments = find_pretrained(config.pretrained).moments if config.pretrained else None
+        moments = None if shipped is None else shipped.moments
         dataset = open_dataset(
             config.dataset, generation.split, generation.resolution, moments, truth_required=False, device=ranks.device
         )
@@ -126,11 +127,10 @@ def _made_by(path: Path, provenance: dict[str, Any]) -> bool:
         return file.provenance == json.loads(json.dumps(provenance))
 
 
-def _load_networks(config: GenerateConfig, ranks: Ranks) -> Networks:
+def _load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ranks) -> Networks:
     mode, io, run_dir = config.generation.inference_mode, config.generation.io, Path(config.run_dir)
     mean, residual = io.reg_ckpt_filename, io.res_ckpt_filename
-    if config.pretrained:
-        shipped = find_pretrained(config.pretrained)
+    if shipped is not None:
         mean, residual = mean or str(shipped.regression), residual or str(shipped.diffusion)
     files: dict[str, Path] = {}
     if mode != "diffusion":

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small trained networks that come with the package, so that there is something to look at within a minute."""
 
-import json
 import zipfile
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from typing import Any
 
 from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import atomic_path, make_folder
+from physicsnemo_fs.files import atomic_path, make_folder, read_json, write_json
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
@@ -43,7 +42,7 @@ def find_pretrained(name: str) -> Pretrained:
     if not (folder / "provenance.json").is_file():
         there = sorted(p.name for p in FOLDER.iterdir()) if FOLDER.is_dir() else []
         raise InputError(f"no pretrained networks named {name!r}: there are {', '.join(there) or 'none'}")
-    record = json.loads((folder / "provenance.json").read_text())
+    record = read_json(folder / "provenance.json")
     return Pretrained(folder / "regression.mdlus", folder / "diffusion.mdlus", Moments(**record["moments"]))
 
 
@@ -77,9 +76,15 @@ def pack(run_dir: Path, folder: Path, moments: Moments, facts: dict[str, Any]) -
         _deflate(folder / f"{name}.mdlus")
     record = {
         "moments": asdict(moments),
-        "stages": {name: json.loads((run_dir / name / "run.json").read_text()) for name in ("regression", "diffusion")},
+        "stages": {name: _recipe(run_dir / name) for name in ("regression", "diffusion")},
         "packages": {name: version(name) for name in ("physicsnemo-fs", "nvidia-physicsnemo", "torch")},
         **facts,
     }
-    with atomic_path(folder / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(record, folder / "provenance.json")
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    """Give what determines a stage, without the place where its data lay."""
+    record = read_json(folder / "run.json")
+    del record["dataset"]["data_path"]
+    return record

@@ -16,7 +16,7 @@ from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, data_signatur
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import atomic_path, make_folder
+from physicsnemo_fs.files import atomic_path, make_folder, read_json, write_json
 from physicsnemo_fs.models.base import FSModule
 
 FINISHED = "finished.json"
@@ -114,21 +114,3 @@ def require_same_run(regression: FSModule, diffusion: FSModule) -> None:
             f"the diffusion checkpoint was trained on the residuals of regression run {expected}, but the regression "
             f"checkpoint is of run {found}; give the pair of one training"
         )
-
-
-def read_json(path: Path) -> Any:
-    """Read a record.
-
-    Raises:
-        InputError: If it is no JSON.
-    """
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); remove the folder or restore the file") from error
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write a record atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1))

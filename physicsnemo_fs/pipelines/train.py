@@ -17,7 +17,7 @@ from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import make_folder
+from physicsnemo_fs.files import make_folder, read_json, write_json
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import build_backbone, build_kernel, open_dataset, relative_extent
@@ -26,11 +26,9 @@ from physicsnemo_fs.pipelines.pictures import ensemble_picture
 from physicsnemo_fs.pipelines.run_record import (
     FINISHED,
     claim_folder,
-    read_json,
     require_same_data,
     stage_record,
     trained_on,
-    write_json,
 )
 from physicsnemo_fs.pipelines.stages import (
     DiffusionStage,

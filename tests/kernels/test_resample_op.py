@@ -98,17 +98,16 @@ def test_a_gpu_takes_triton_as_the_spectral_convolution_does(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
     cuda = torch.device("cuda", 0)
-    x = torch.empty(1, 64, 64, dtype=torch.bfloat16, device="meta")
-    assert op._choose(cuda, x, (128, 128), None) == "triton"
-    assert op._choose(cuda, x, (64, 66), None) == "triton"
-    assert op._choose(cuda, x.float(), (128, 128), None) == "matrix"
-    larger = torch.empty(1, 66, 64, dtype=torch.bfloat16, device="meta")
-    assert op._choose(cuda, larger, (128, 128), None) == "matrix"
-    assert op._choose(cuda, larger, (64, 1024), None) == "triton"
-    assert op._choose(cuda, larger, (1024, 64), None) == "fft"
+    half = torch.bfloat16
+    assert op._choose(cuda, half, (64, 64), (128, 128), None) == "triton"
+    assert op._choose(cuda, half, (64, 64), (64, 66), None) == "triton"
+    assert op._choose(cuda, torch.float32, (64, 64), (128, 128), None) == "matrix"
+    assert op._choose(cuda, half, (66, 64), (128, 128), None) == "matrix"
+    assert op._choose(cuda, half, (66, 64), (64, 1024), None) == "triton"
+    assert op._choose(cuda, half, (66, 64), (1024, 64), None) == "fft"
     monkeypatch.setenv(BACKEND_VARIABLE, "pruned_fft")
-    assert op._choose(cuda, x, (128, 128), None) == "matrix"
-    assert op._choose(cuda, x, (128, 128), "triton") == "triton"
+    assert op._choose(cuda, half, (64, 64), (128, 128), None) == "matrix"
+    assert op._choose(cuda, half, (64, 64), (128, 128), "triton") == "triton"
 
 
 @pytest.mark.parametrize(
