@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import omegaconf
 
 import physicsnemo_fs
-from physicsnemo_fs.config import CHOICES, GROUPS, REPLACED_CONFIGS, REPLACED_KEYS, SCHEMAS
+from physicsnemo_fs.config import GROUPS, REPLACED_CONFIGS, REPLACED_KEYS, SCHEMAS
 
 DOCS = Path(__file__).parent
 OUTPUT = DOCS / "_build"
@@ -31,7 +31,7 @@ COMMANDS = {
 PREAMBLE = """\
 # Configuration reference
 
-`docs/build.py` generates this page from the schemas in `physicsnemo_fs/config.py`; do not edit it by hand.
+`docs/build.py` generates this page from the schemas in `physicsnemo_fs/config/`; do not edit it by hand.
 
 Every command composes one configuration with [Hydra](https://hydra.cc). Change a key on the command line:
 
@@ -94,7 +94,7 @@ def key_table(schema: type) -> list[str]:
     lines = ["| key | type | default | choices | meaning |", "|---|---|---|---|---|"]
     for field in fields(schema):
         if not _is_section(field):
-            choices = ", ".join(f"`{c}`" for c in CHOICES.get(field.name, ()))
+            choices = ", ".join(f"`{c}`" for c in field.metadata["choices"])
             row = (field.name, type_name(field.type), _default_text(default_value(field)), choices)
             meaning = _cell(field.metadata["help"])
             lines.append(f"| `{row[0]}` | {row[1]} | {row[2]} | {row[3]} | {meaning} |")
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only test that configuration.md is current")
     if parser.parse_args().check:
         if not is_current():
-            sys.exit("docs/configuration.md must match physicsnemo_fs/config.py: it does not; run docs/build.py")
+            sys.exit("docs/configuration.md must match physicsnemo_fs/config/: it does not; run docs/build.py")
         return
     build()
     print(f"wrote {OUTPUT / 'index.html'}")

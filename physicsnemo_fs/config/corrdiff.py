@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What replaces CorrDiff's names."""
+
+REPLACED_KEYS = {
+    "training.io.checkpoint_dir": "every file of a run is below run_dir",
+    "training.hp.lr_rampup_img": "training.hp.lr_rampup, in images",
+    "training.perf.dataloader_workers": "samples are read in the training process; leave it out",
+    "training.perf.songunet_checkpoint_level": "there is no activation checkpointing; leave it out",
+    "sampler.type": "sampler.S_churn: 0 is CorrDiff's deterministic sampler, above 0 its stochastic one",
+    "generation.perf.force_fp16": "perf.fp_optimizations=amp-bf16",
+    "generation.perf.use_fp16": "perf.fp_optimizations=amp-bf16",
+    "generation/sampler": "the keys of sampler directly: sampler.S_churn=0 is CorrDiff's deterministic sampler",
+    "generation.has_lead_time": "lead times are not there yet; leave it out",
+    "n_ensemble": "max_members",
+    "generation.perf.use_torch_compile": "generation does not compile; leave it out",
+    "generation.perf": "perf.fp_optimizations and perf.num_threads",
+    "generation.hr_mean_conditioning": "the checkpoint says whether it takes the mean; leave it out",
+    "generation.patching": "there are no patches yet; leave it out",
+    "generation.overlap_pix": "there are no patches yet; leave it out",
+    "generation.boundary_pix": "there are no patches yet; leave it out",
+    "training.hp.patch": "there are no patches yet; leave it out",
+    "training.hp.max_patch_per_gpu": "there are no patches yet; leave it out",
+    "training.hp.lr_decay_rate": "training.hp.lr_decay=cosine or constant",
+    "training.io.validation_steps": "training.io.validation_samples",
+    "model_size": "model.model_channels and model.channel_mult",
+    "model.model_args": "the keys of model directly, such as model.model_channels",
+    "wandb": "TensorBoard and log.jsonl are always written; leave it out",
+    "generation.times_range": "generation.times with the list of times, or generation.max_times",
+    "dataset.stats_path": "statistics are stored with the data and measured on the training split",
+}
+REPLACED_CONFIGS = {
+    "config_training_mini_regression": "use config_train with stage=regression and a dataset",
+    "config_training_mini_diffusion": "use config_train with stage=diffusion and a dataset",
+    "config_generate_mini": "use config_generate with a dataset",
+    "config_training_hrrr_mini": "use config_train; the HRRR-mini dataset is not there yet",
+    "config_generate_hrrr_mini": "use config_generate; the HRRR-mini dataset is not there yet",
+}
+
+
+def replacement(name: str, table: dict[str, str]) -> str | None:
+    """Give what replaces a name of CorrDiff's: by the longest entry that the name starts with.
+
+    Example:
+        >>> replacement("wandb.mode", REPLACED_KEYS)
+        'TensorBoard and log.jsonl are always written; leave it out'
+    """
+    matches = [entry for entry in table if name.startswith(entry)]
+    return table[max(matches, key=len)] if matches else None
