@@ -23,8 +23,25 @@ def data_signature(dataset: DownscalingDataset) -> dict[str, Any]:
     }
 
 
+DESCRIBED = ("name", "unit", "mean", "std")
+"""Entries of every described channel; the others are there where they differ from their defaults."""
+
+
 def _described(channel: Channel) -> dict[str, Any]:
-    return {"name": channel.name, "unit": channel.unit, "mean": channel.mean, "std": channel.std}
+    record, plain = channel.to_dict(), Channel("").to_dict()
+    shown = (*DESCRIBED, *(name for name in ("warp", "minimum") if record[name] != plain[name]))
+    return {name: record[name] for name in shown}
+
+
+def normalisation(signature: dict[str, Any]) -> dict[str, Channel]:
+    """Give the channels that a network was trained on, by name: inputs and outputs, with their normalisation.
+
+    Example:
+        >>> normalisation({"input_channels": [], "output_channels": [Channel("t", "K", 280.0, 9.0).to_dict()]})["t"].std
+        9.0
+    """
+    records = [*signature["input_channels"], *signature["output_channels"]]
+    return {record["name"]: Channel.from_dict(record) for record in records}
 
 
 def first_difference(old: Any, new: Any, tolerance: float = 0.0, name: str = "") -> str | None:
