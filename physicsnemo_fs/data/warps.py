@@ -111,7 +111,8 @@ class Quantile:
         knots = (np.array(self.values), np.array(self.scores))
         if len(self.values) != len(self.scores) or len(self.values) < 2:
             raise InputError(
-                f"quantile knots must come in two or more pairs: got {len(self.values)} values, {len(self.scores)} scores"
+                "quantile knots must come in two or more pairs: "
+                f"got {len(self.values)} values, {len(self.scores)} scores"
             )
         if not all(np.isfinite(k).all() and (np.diff(k) > 0).all() for k in knots):
             raise InputError("quantile knots must be finite and rise strictly: got others; is the variable constant?")
