@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from physicsnemo_fs.config import GenerateConfig
 from physicsnemo_fs.data.sampler import evenly_spread
-from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.data.types import Batch, Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
 from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
 from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
@@ -294,7 +294,7 @@ def _generate(
                     {
                         "prediction": _physical(members[i], dataset.output_channels),
                         "regression": None if mean is None else _physical(mean[i], dataset.output_channels),
-                        "truth": None if batch.target is None else _physical(batch.target[i], dataset.output_channels),
+                        "truth": _truth(batch, i, dataset.output_channels),
                         "input": _physical(interpolated[i], dataset.input_channels),
                         "input_native": _physical(batch.coarse[i], dataset.input_channels),
                     },
@@ -310,9 +310,17 @@ def _groups(times: int, members: int, batch_size: int) -> Iterator[tuple[int, in
 
 def _physical(values: Tensor, channels: tuple[Channel, ...]) -> np.ndarray:
     """Denormalise ``[..., channel, y, x]``."""
-    mean = torch.tensor([c.mean for c in channels], dtype=torch.float64)[:, None, None]
-    std = torch.tensor([c.std for c in channels], dtype=torch.float64)[:, None, None]
-    return (values.double().cpu() * std + mean).float().numpy()
+    exact = values.double().cpu()
+    fields = [channel.denormalize(exact[..., i, :, :]) for i, channel in enumerate(channels)]
+    return (torch.stack(fields, dim=-3) if fields else exact).float().numpy()
+
+
+def _truth(batch: Batch, sample: int, channels: tuple[Channel, ...]) -> np.ndarray | None:
+    """Denormalise a sample's truth, NaN where it is not known."""
+    if batch.target is None:
+        return None
+    truth = _physical(batch.target[sample], channels)
+    return truth if batch.valid is None else np.where(batch.valid[sample].cpu().numpy(), truth, np.float32(np.nan))
 
 
 def _provenance(config: GenerateConfig, networks: Networks) -> dict[str, Any]:

@@ -47,11 +47,13 @@ def ensemble_picture(
             keys = [derive_key(member, "picture", i) for i in ids]
             members.append((mean + sampler.sample(given, keys)).cpu())
     channel = dataset.output_channels[0]
+    names = [c.name for c in dataset.input_channels]
     rows = []
     for i in range(len(ids)):
-        row = [("coarse", batch.coarse[i, len(dataset.input_channels) // 2])]
+        row = [("coarse", batch.coarse[i, names.index(channel.name)])] if channel.name in names else []
         if batch.target is not None:
-            row.append(("truth", batch.target[i, 0]))
+            truth = batch.target[i, 0]
+            row.append(("truth", truth if batch.valid is None else truth.where(batch.valid[i, 0], torch.nan)))
         row.append(("mean", mean[i, 0].cpu()))
         row += [(f"member {m}", members[m][i, 0]) for m in range(len(members))]
         rows.append([(title, channel.denormalize(field.numpy())) for title, field in row])

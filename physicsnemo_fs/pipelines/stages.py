@@ -3,14 +3,14 @@
 """The two stages of training: what is learnt, and with which loss."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from physicsnemo_fs.data.types import Batch, DownscalingDataset
+from physicsnemo_fs.data.types import Batch, Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.residual import assemble_condition
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.errors import InputError
@@ -61,23 +61,45 @@ def require_target(batch: Batch) -> Tensor:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move a batch."""
+    """Move a batch; the sample ids stay where they are."""
     if device.type == "cpu":
         return batch
-    target = None if batch.target is None else batch.target.to(device, non_blocking=True)
-    coarse, invariants = batch.coarse.to(device, non_blocking=True), batch.invariants.to(device, non_blocking=True)
-    return Batch(coarse, invariants, target, batch.index)
+    moved = {
+        name: value.to(device, non_blocking=True)
+        for name, value in vars(batch).items()
+        if value is not None and name != "index"
+    }
+    return replace(batch, **moved)
+
+
+def mean_where_valid(
+    values: Float[Tensor, "batch channel height width"], valid: Bool[Tensor, "batch channel height width"] | None
+) -> Float[Tensor, " batch"]:
+    """Give each sample's mean over the points whose truth is known; 0 if there are none.
+
+    Example:
+        >>> values = torch.tensor([[[[1.0, 5.0]]]])
+        >>> mean_where_valid(values, torch.tensor([[[[True, False]]]])).tolist()
+        [1.0]
+    """
+    if valid is None:
+        return values.mean(dim=(1, 2, 3))
+    return (values * valid).sum(dim=(1, 2, 3)) / valid.sum(dim=(1, 2, 3)).clamp(min=1)
 
 
 @torch.no_grad()
 def truth_and_mean(
     regression: FSRegressionSR, dataset: DownscalingDataset, ids: Sequence[int], batch_size: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give batches of (truth, mean), each ``[batch, channel, height, width]``, of the samples ``ids``."""
+    """Give batches of (truth, mean), each ``[batch, channel, height, width]``, of the samples ``ids``.
+
+    Where the truth is not known it is the mean, so that nothing is missed there.
+    """
     for start in range(0, len(ids), batch_size):
         batch = to_device(dataset.fetch(ids[start : start + batch_size]), device)
         condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
-        yield require_target(batch), regression(None, condition)
+        truth, mean = require_target(batch), regression(None, condition)
+        yield truth if batch.valid is None else torch.where(batch.valid, truth, mean), mean
 
 
 def regression_channels(dataset: DownscalingDataset) -> tuple[int, int]:
@@ -87,11 +109,13 @@ def regression_channels(dataset: DownscalingDataset) -> tuple[int, int]:
 
 def first_guess(dataset: DownscalingDataset) -> list[int]:
     """Give for each output channel the input channel of the same name and normalisation, -1 if there is none."""
-    inputs = [(c.name, c.mean, c.std) for c in dataset.input_channels]
-    return [
-        inputs.index((c.name, c.mean, c.std)) if (c.name, c.mean, c.std) in inputs else -1
-        for c in dataset.output_channels
-    ]
+    inputs = [_normalised_as(c) for c in dataset.input_channels]
+    outputs = [_normalised_as(c) for c in dataset.output_channels]
+    return [inputs.index(wanted) if wanted in inputs else -1 for wanted in outputs]
+
+
+def _normalised_as(channel: Channel) -> tuple:
+    return channel.name, channel.mean, channel.std, channel.warp
 
 
 @dataclass
@@ -110,7 +134,7 @@ class RegressionStage:
     def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
         """Give each sample's mean squared error, in normalised units."""
         condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
-        return (network(None, condition) - require_target(batch)).square().mean(dim=(1, 2, 3))
+        return mean_where_valid((network(None, condition) - require_target(batch)).square(), batch.valid)
 
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say which samples the step saw."""
@@ -155,12 +179,14 @@ class DiffusionStage:
         """Give each sample's weighted denoising error."""
         mean, condition = self.mean_and_condition(batch)
         residual = require_target(batch) - mean
+        if batch.valid is not None:
+            residual = residual * batch.valid
         keys = [d.key("noise") for d in draws]
         sigma = self.scheduler.sample_time(len(keys), device=residual.device, dtype=residual.dtype, keys=keys)
         noisy = self.scheduler.add_noise(residual, sigma, keys=keys)
         weight = self.scheduler.loss_weight(sigma)
         weight = weight.view(*weight.shape, *[1] * (residual.ndim - weight.ndim))
-        return (weight * (network(noisy, sigma, condition) - residual).square()).mean(dim=(1, 2, 3))
+        return mean_where_valid(weight * (network(noisy, sigma, condition) - residual).square(), batch.valid)
 
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say which noise levels the step saw."""
