@@ -13,6 +13,7 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir, initialize_config_module
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -24,12 +25,15 @@ from physicsnemo_fs.config import (
     REPLACED_KEYS,
     SCHEMAS,
     DemoConfig,
+    PluginDatasetConfig,
     check_groups,
     check_values,
+    is_known,
     known_keys,
     nearest,
     replacement,
 )
+from physicsnemo_fs.data.plugins import load_plugin, plugin_names
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.pipelines.trainer import TrainingDiverged
 
@@ -66,7 +70,7 @@ def _explain(error: Exception, schema: type) -> str:
     if match := re.search(r"Key '([^']+)' (?:is not in struct|not in)", text + str(error.__cause__)):
         return _unknown_key(match[1], schema)
     if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
-        options = tuple(GROUPS.get(match[1], {}))
+        options = (*GROUPS.get(match[1], {}), *(plugin_names() if match[1] == "dataset" else ()))
         return f"{match[1]}={match[2]} does not exist; choose one of {', '.join(options)}{nearest(match[2], options)}"
     if match := re.search(r"Cannot find primary config '([^']+)'", text):
         if instead := replacement(match[1], REPLACED_CONFIGS):
@@ -91,9 +95,8 @@ def to_config(composed: DictConfig, schema: type) -> Any:
     Raises:
         InputError: Naming the key.
     """
-    known = known_keys(schema)
     for key in _leaves(OmegaConf.to_container(composed, resolve=False)):
-        if key not in known:
+        if not is_known(key, schema):
             raise InputError(_unknown_key(key, schema))
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
@@ -124,6 +127,19 @@ def one_line_errors(debug: bool) -> Iterator[None]:
         sys.exit(2)
 
 
+def register_plugins(arguments: list[str]) -> None:
+    """Make the installed plugins that ``dataset=<name>`` chooses known to Hydra, each with its own options.
+
+    Raises:
+        InputError: If a chosen plugin cannot be imported.
+    """
+    chosen = {value for key, _, value in (a.partition("=") for a in arguments) if key.split("@")[0] == "dataset"}
+    for name in chosen & set(plugin_names()) - set(GROUPS["dataset"]):
+        options = OmegaConf.to_container(OmegaConf.structured(load_plugin(name).Options))
+        node = OmegaConf.structured(PluginDatasetConfig(type=name, options=options))  # type: ignore[arg-type]
+        ConfigStore.instance().store(group="dataset", name=name, node=node)
+
+
 def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
     """Make a Hydra application of a task.
 
@@ -142,6 +158,7 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
             os.environ["HYDRA_FULL_ERROR"] = "1"
         debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
         with one_line_errors(debug):
+            register_plugins(sys.argv[1:])
             _check_composition(name, schema, sys.argv[1:])
 
         @hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=f"config_{name}")

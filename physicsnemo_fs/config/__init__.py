@@ -12,7 +12,12 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from physicsnemo_fs.config.corrdiff import REPLACED_CONFIGS, REPLACED_KEYS, replacement
-from physicsnemo_fs.config.datasets import DatasetConfig, KolmogorovDatasetConfig, NSRe40DatasetConfig
+from physicsnemo_fs.config.datasets import (
+    DatasetConfig,
+    KolmogorovDatasetConfig,
+    NSRe40DatasetConfig,
+    PluginDatasetConfig,
+)
 from physicsnemo_fs.config.generation import (
     DemoConfig,
     GenerateConfig,
@@ -36,9 +41,11 @@ from physicsnemo_fs.config.training import (
 
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "generate": GenerateConfig, "score": ScoreConfig, "demo": DemoConfig}
 GROUPS: dict[str, dict[str, type]] = {
-    "dataset": {"kolmogorov": KolmogorovDatasetConfig, "ns_re40": NSRe40DatasetConfig},
+    "dataset": {"kolmogorov": KolmogorovDatasetConfig, "ns_re40": NSRe40DatasetConfig, "plugin": PluginDatasetConfig},
     "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
 }
+MAPPINGS = (".options", ".transforms", ".missing")
+"""Keys whose values are mappings with keys of the user's own."""
 
 
 def register_schemas() -> None:
@@ -71,14 +78,28 @@ def known_keys(schema: Any, prefix: str = "") -> list[str]:
     return list(dict.fromkeys(keys))
 
 
+def is_known(name: str, schema: Any) -> bool:
+    """Tell whether a dotted key is one of a schema's, or lies within one that takes any mapping.
+
+    Example:
+        >>> is_known("dataset.options.depth", TrainConfig), is_known("dataset.depth", TrainConfig)
+        (True, False)
+    """
+    known = known_keys(schema)
+    parents = [name[:i] for i, letter in enumerate(name) if letter == "."]
+    return name in known or any(parent in known and parent.endswith(MAPPINGS) for parent in parents)
+
+
 def check_groups(config: Any) -> None:
     """Require each group's own name to be that of its schema.
 
     Raises:
-        ValueError: If ``dataset.type`` or ``model.name`` was set to another member.
+        ValueError: If ``dataset.type`` or ``model.name`` was set to another member; a plugin's type is its own.
     """
     for group, label in (("dataset", "type"), ("model", "name")):
         chosen = getattr(config, group, None)
+        if isinstance(chosen, PluginDatasetConfig) and chosen.type not in GROUPS[group]:
+            continue
         if chosen is not None and type(chosen) is not GROUPS[group].get(getattr(chosen, label)):
             raise ValueError(
                 f"{group}.{label}={getattr(chosen, label)} does not choose a {group}: give {group}=<name>, "
@@ -106,6 +127,7 @@ __all__ = [
     "NSRe40DatasetConfig",
     "NoiseConfig",
     "PerformanceConfig",
+    "PluginDatasetConfig",
     "SamplerConfig",
     "ScoreConfig",
     "StageHyperParameters",
@@ -115,6 +137,7 @@ __all__ = [
     "TrainingPerformanceConfig",
     "check_groups",
     "check_values",
+    "is_known",
     "key",
     "known_keys",
     "nearest",

@@ -71,3 +71,11 @@ class NSRe40DatasetConfig(DatasetConfig):
     stride: int = key(1, "Take every stride-th step.")
     train_fraction: float = key(0.8, "Share of the trajectories for training.")
     validation_fraction: float = key(0.1, "Share of the trajectories for validation; the rest is for testing.")
+
+
+@dataclass
+class PluginDatasetConfig(DatasetConfig):
+    """A dataset of another package: an installed plugin, or one named here."""
+
+    type: str = key(MISSING, "Installed plugin's name, package.module:Plugin, or path/to/file.py:Plugin.")
+    options: dict[str, Any] = key({}, "The plugin's own options.")

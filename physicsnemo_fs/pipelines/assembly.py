@@ -3,9 +3,7 @@
 """From configuration to objects: the one place that knows which class a name means."""
 
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import torch
+from typing import Any
 
 from physicsnemo_fs.config import (
     ConvUNetConfig,
@@ -15,11 +13,14 @@ from physicsnemo_fs.config import (
     ModelConfig,
     NoiseConfig,
     NSRe40DatasetConfig,
+    PluginDatasetConfig,
 )
 from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDataset
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
 from physicsnemo_fs.data.kolmogorov import KolmogorovConfig
 from physicsnemo_fs.data.normalize import Moments
+from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.data.plugins import load_plugin, plugin_options
 from physicsnemo_fs.data.store import KolmogorovSplits, open_split
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration
@@ -28,8 +29,6 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.fsuno import FSUNO
-
-Split = Literal["train", "validation", "test"]
 
 
 def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
@@ -60,59 +59,52 @@ def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
     )
 
 
-def open_dataset(
-    config: DatasetConfig,
-    split: str,
-    resolution: int | None,
-    moments: Moments | None = None,
-    truth_required: bool = True,
-    device: torch.device | str = "cpu",
-) -> DownscalingDataset:
-    """Open a split of the dataset that ``dataset=...`` names, at ``resolution`` or else the configured one.
+def knows_its_statistics(config: DatasetConfig) -> bool:
+    """Whether the data itself says how its training split is normalised, so that a network of other data is found."""
+    return isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig)
 
-    Args:
-        config: The dataset.
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        resolution: Fine grid size.
-        moments: Statistics of the training split where they are known from a checkpoint, so that a simulated source
-            need not make that split.
-        truth_required: Refuse a resolution that the stored truth does not have.
-        device: Where to simulate what is missing.
+
+def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
+    """Open a split of the dataset that ``dataset=...`` names.
 
     Raises:
-        InputError: If the data is missing, damaged, or cannot have this resolution.
+        InputError: If the data is missing, damaged, or not what was asked for.
     """
-    if not isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig):
-        raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=kolmogorov or ns_re40")
+    if isinstance(config, PluginDatasetConfig):
+        plugin = load_plugin(config.type)
+        return plugin.open(plugin_options(plugin, config.options), opening)
+    if isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig):
+        return _open_flow(config, opening)
+    raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=<name>")
+
+
+def _open_flow(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening: Opening) -> KolmogorovDataset:
     if config.reference_resolution % config.lowres_scale_factor:
         raise InputError(
             "dataset.lowres_scale_factor must divide dataset.reference_resolution: got "
             f"{config.lowres_scale_factor} and {config.reference_resolution}"
         )
     return KolmogorovDataset(
-        _source(config, split, moments, device),
-        resolution or config.resolution or config.reference_resolution,
+        _flow_source(config, opening),
+        opening.resolution or config.resolution or config.reference_resolution,
         coarse_size=config.reference_resolution // config.lowres_scale_factor,
         coarsening=config.coarsening,  # type: ignore[arg-type]
         window_size=config.window_size,
-        truth_required=truth_required,
+        truth_required=opening.truth_required,
     )
 
 
-def _source(
-    config: KolmogorovDatasetConfig | NSRe40DatasetConfig,
-    split: str,
-    moments: Moments | None,
-    device: torch.device | str,
-) -> FieldSource:
+def _flow_source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening: Opening) -> FieldSource:
     if isinstance(config, KolmogorovDatasetConfig):
+        known = None if opening.channels is None else opening.channels["vorticity"]
+        moments = None if known is None else Moments(1, known.mean, known.std**2)
         folder = config.data_path or "outputs/data"
-        return open_split(folder, kolmogorov_splits(config), cast(Split, split), moments, device)
+        return open_split(folder, kolmogorov_splits(config), opening.split, moments, opening.ranks.device)
     if config.data_path is None:
         raise InputError("dataset=ns_re40 needs the file: set dataset.data_path=.../2D_NS_Re40.npy")
     return NSRe40Source(
         Path(config.data_path),
-        cast(Split, split),
+        opening.split,
         train_fraction=config.train_fraction,
         validation_fraction=config.validation_fraction,
         skip_steps=config.skip_steps,

@@ -18,7 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
+from physicsnemo_fs.data.signature import normalisation
 from physicsnemo_fs.data.types import Batch, Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
 from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
@@ -30,7 +32,7 @@ from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.io.writer import EnsembleWriter
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
+from physicsnemo_fs.pipelines.assembly import knows_its_statistics, open_dataset, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import Pretrained, find_pretrained
@@ -87,9 +89,10 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
         provenance = _provenance(config, networks)
         if reuse and path.exists() and _made_by(path, provenance):
             return path
-        moments = None if shipped is None else shipped.moments
+        channels = None if knows_its_statistics(config.dataset) and shipped is None else _trained_channels(networks)
         dataset = open_dataset(
-            config.dataset, generation.split, generation.resolution, moments, truth_required=False, device=ranks.device
+            config.dataset,
+            Opening(generation.split, generation.resolution, channels, truth_required=False, ranks=ranks),  # type: ignore[arg-type]
         )
         _check_channels(networks, dataset)
         _check_records(networks, dataset)
@@ -111,7 +114,7 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,
             has_regression=networks.regression is not None,
         )
-        source = _member_source(config, networks, dataset, ranks)
+        source = _member_source(config, networks, dataset, channels, ranks)
         total = len(chosen) * len(seeds)
         with EnsembleWriter(path, spec) as writer, tqdm(total=total, unit="member", desc="generate") as bar:
             for position, fields in _generate(config, networks, source, dataset, chosen, seeds, ranks, bar):
@@ -151,6 +154,13 @@ def _find(given: str | None, folder: Path, kind: type, key: str) -> Path:
     if path is None:
         raise InputError(f"no {kind.__name__} checkpoint in {folder}: train first, or set generation.io.{key}")
     return path
+
+
+def _trained_channels(networks: Networks) -> dict[str, Channel] | None:
+    """Give the normalisation that the networks were trained with; ``None`` if they do not say."""
+    network = networks.diffusion or networks.regression
+    record = None if network is None else network.trained_on
+    return None if record is None else normalisation(record["data"])
 
 
 def _check_channels(networks: Networks, dataset: DownscalingDataset) -> None:
@@ -231,13 +241,19 @@ class _Dressed:
         return self.dressing.sample(mean, keys)
 
 
-def _member_source(config: GenerateConfig, networks: Networks, dataset: DownscalingDataset, ranks: Ranks):
+def _member_source(
+    config: GenerateConfig,
+    networks: Networks,
+    dataset: DownscalingDataset,
+    channels: dict[str, Channel] | None,
+    ranks: Ranks,
+):
     mode = config.generation.inference_mode
     if mode == "regression":
         return _RegressionOnly()
     if mode == "dressed":
         assert networks.regression is not None  # noqa: S101 - _load_networks loads the regression in this mode
-        validation = open_dataset(config.dataset, "validation", None)
+        validation = open_dataset(config.dataset, Opening("validation", channels=channels, ranks=ranks))
         pairs = truth_and_mean(networks.regression, validation, range(len(validation)), DRESSING_BATCH, ranks.device)
         return _Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
     assert networks.diffusion is not None  # noqa: S101 - _load_networks loads the denoiser in these modes

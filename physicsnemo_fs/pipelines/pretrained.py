@@ -3,13 +3,12 @@
 """Small trained networks that come with the package, so that there is something to look at within a minute."""
 
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path, make_folder, read_json, write_json
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
@@ -21,11 +20,10 @@ FOLDER = Path(str(files("physicsnemo_fs"))) / "pretrained"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Paths of a shipped pair of networks, and the statistics of the data they were trained on."""
+    """Paths of a shipped pair of networks."""
 
     regression: Path
     diffusion: Path
-    moments: Moments
 
 
 def find_pretrained(name: str) -> Pretrained:
@@ -42,8 +40,7 @@ def find_pretrained(name: str) -> Pretrained:
     if not (folder / "provenance.json").is_file():
         there = sorted(p.name for p in FOLDER.iterdir()) if FOLDER.is_dir() else []
         raise InputError(f"no pretrained networks named {name!r}: there are {', '.join(there) or 'none'}")
-    record = read_json(folder / "provenance.json")
-    return Pretrained(folder / "regression.mdlus", folder / "diffusion.mdlus", Moments(**record["moments"]))
+    return Pretrained(folder / "regression.mdlus", folder / "diffusion.mdlus")
 
 
 def _deflate(path: Path) -> None:
@@ -55,13 +52,12 @@ def _deflate(path: Path) -> None:
             out.writestr(name, content)
 
 
-def pack(run_dir: Path, folder: Path, moments: Moments, facts: dict[str, Any]) -> None:
+def pack(run_dir: Path, folder: Path, facts: dict[str, Any]) -> None:
     """Write the newest networks of a run in half precision, with a record of where they come from.
 
     Args:
         run_dir: The run.
         folder: Where ``regression.mdlus``, ``diffusion.mdlus`` and ``provenance.json`` go.
-        moments: Statistics of the training split.
         facts: What else the record says: command, date, scores.
 
     Raises:
@@ -75,7 +71,6 @@ def pack(run_dir: Path, folder: Path, moments: Moments, facts: dict[str, Any]) -
         save_network(load_network(path, kind).half(), folder / f"{name}.mdlus")
         _deflate(folder / f"{name}.mdlus")
     record = {
-        "moments": asdict(moments),
         "stages": {name: _recipe(run_dir / name) for name in ("regression", "diffusion")},
         "packages": {name: version(name) for name in ("physicsnemo-fs", "nvidia-physicsnemo", "torch")},
         **facts,

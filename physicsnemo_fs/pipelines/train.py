@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
+from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
@@ -66,8 +67,11 @@ def train(config: TrainConfig) -> TrainResult:
         run_dir = make_folder(config.run_dir)
         if not ranks.is_main:
             ranks.barrier()
-        training = open_dataset(config.dataset, "train", None, device=ranks.device)
-        validation = open_dataset(config.dataset, "validation", training.grid.shape[0], device=ranks.device)
+        training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=run_dir / "statistics.json"))
+        channels = {channel.name: channel for channel in (*training.input_channels, *training.output_channels)}
+        validation = open_dataset(
+            config.dataset, Opening("validation", min(training.grid.shape), channels, ranks=ranks)
+        )
         if ranks.is_main:
             ranks.barrier()
         paths: dict[str, Path | None] = {"regression": None, "diffusion": None}

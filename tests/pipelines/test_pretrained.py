@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from small_run import small_dataset
 
 from physicsnemo_fs.config import (
@@ -16,6 +18,8 @@ from physicsnemo_fs.config import (
     SamplerConfig,
 )
 from physicsnemo_fs.data.normalize import Moments
+from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.pipelines import pretrained
@@ -35,16 +39,22 @@ def members(path):
 
 
 def test_packed_networks_sample_what_the_run_samples(data, run_dir, tmp_path, monkeypatch):
-    moments = open_dataset(small_dataset(data), "train", None).source.moments
-    pretrained.pack(run_dir, tmp_path / "packed", moments, {"command": "test"})
+    pretrained.pack(run_dir, tmp_path / "packed", {"command": "test"})
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     packed = members(generate(configuration(data, tmp_path / "p.nc", pretrained="packed")))
     original = members(generate(configuration(data, tmp_path / "o.nc", run_dir=str(run_dir))))
     assert np.abs(packed - original).max() < 0.02 * np.abs(original).max()
 
 
-def test_known_moments_spare_the_training_split(run_dir, tmp_path):
-    dataset = open_dataset(small_dataset(tmp_path), "test", None, Moments(10, 0.0, 40.0))
+@given(mean=st.floats(-1e3, 1e3), std=st.floats(1e-6, 1e6))
+def test_a_known_normalisation_is_kept_to_the_bit(mean, std):
+    found = Moments(1, mean, std**2)
+    assert (found.mean, found.std) == (mean, std)
+
+
+def test_a_known_normalisation_spares_the_training_split(tmp_path):
+    known = {"vorticity": Channel("vorticity", mean=0.0, std=2.0)}
+    dataset = open_dataset(small_dataset(tmp_path), Opening("test", channels=known))
     assert dataset.output_channels[0].std == 2.0
     assert len(list(tmp_path.iterdir())) == 1
 
