@@ -91,7 +91,10 @@ class DemoConfig:
 class ScoreConfig:
     """``score_samples.py``."""
 
-    path: Any = key(MISSING, "A samples file, or a list of them; the first one's truth is used.")
+    path: Any = key(
+        MISSING,
+        "A samples file or a list of them, one a model; wildcards join a model's regions. The first truth is used.",
+    )
     output: str = key("outputs/scores", "Folder for scores.nc and scores_summary.csv, or the name of the .nc file.")
     kmax: int | None = key(None, "Largest wavenumber of the spectrum error; null takes the energetic ones.", least=1)
     confidence: float = key(0.95, "Level of the bootstrap intervals.", above=0, below=1)

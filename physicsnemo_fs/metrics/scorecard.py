@@ -89,8 +89,9 @@ class Scorecard:
         time: np.datetime64,
         forecast: Float[np.ndarray, "member height width"],
         truth: Float[np.ndarray, "height width"],
+        region: int = 0,
     ) -> None:
-        """Score one time.
+        """Score one time, in one of several regions of equal shape.
 
         Raises:
             InputError: If shapes do not fit, or the time was scored before.
@@ -101,16 +102,16 @@ class Scorecard:
                 f"{forecast.shape} and truth {truth.shape}"
             )
         for name, field in _point_fields(forecast, truth).items():
-            self.statistics[name].add(time, weighted_sum(field, self._weights, self._mask))
-        self.statistics["rank"].add(time, self._ranks(time, forecast, truth))
-        self._add_spectra(time, forecast, truth)
+            self.statistics[name].add(time, weighted_sum(field, self._weights, self._mask), region)
+        self.statistics["rank"].add(time, self._ranks(time, forecast, truth, region), region)
+        self._add_spectra(time, forecast, truth, region)
 
-    def _ranks(self, time: np.datetime64, forecast: np.ndarray, truth: np.ndarray) -> FieldSum:
+    def _ranks(self, time: np.datetime64, forecast: np.ndarray, truth: np.ndarray, region: int) -> FieldSum:
         stamp = int(time.astype("datetime64[ns]").astype(np.int64))
-        random = np.random.default_rng(derive_key(self._seed, "rank", self.variable, stamp))
+        random = np.random.default_rng(derive_key(self._seed, "rank", self.variable, stamp, region))
         return rank_histogram(forecast, truth, random, self._weights, self._mask)
 
-    def _add_spectra(self, time: np.datetime64, forecast: np.ndarray, truth: np.ndarray) -> None:
+    def _add_spectra(self, time: np.datetime64, forecast: np.ndarray, truth: np.ndarray, region: int) -> None:
         window, extent = window_for(self.grid), self.grid.extent
         if np.isnan(truth).any() or np.isnan(forecast).any():
             nothing = np.zeros(len(self.wavenumber))
@@ -120,7 +121,7 @@ class Scorecard:
             truth_power = radial_power_spectrum(truth, extent, window)
             sums = {"power": FieldSum(power, 1.0), "truth_power": FieldSum(truth_power, 1.0)}
         for name, value in sums.items():
-            self.statistics[name].add(time, value)
+            self.statistics[name].add(time, value, region)
 
     def merge(self, other: "Scorecard") -> "Scorecard":
         """Give the union of two partial results over disjoint times, exactly as if scored at once.
@@ -140,8 +141,13 @@ class Scorecard:
 
     @property
     def times(self) -> np.ndarray:
-        """Scored times in order, ``datetime64[ns]``."""
+        """Scored times in order, region after region, ``datetime64[ns]``."""
         return self.statistics["error"].times
+
+    @property
+    def regions(self) -> np.ndarray:
+        """Region of each of ``times``, int64."""
+        return self.statistics["error"].regions
 
     @property
     def missing(self) -> np.ndarray:

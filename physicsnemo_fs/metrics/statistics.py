@@ -61,7 +61,7 @@ def weighted_sum(
 
 
 class Statistic:
-    """Sums of one quantity, kept for each time.
+    """Sums of one quantity, kept for each time of each region.
 
     Args:
         name: What is summed.
@@ -77,18 +77,18 @@ class Statistic:
 
     def __init__(self, name: str):
         self.name = name
-        self._sums: dict[int, FieldSum] = {}
+        self._sums: dict[tuple[int, int], FieldSum] = {}
 
     def __len__(self) -> int:
         return len(self._sums)
 
-    def add(self, time: np.datetime64, value: FieldSum) -> None:
-        """Add the sum of one time.
+    def add(self, time: np.datetime64, value: FieldSum, region: int = 0) -> None:
+        """Add the sum of one time, in one of several regions.
 
         Raises:
             InputError: If the time is there already.
         """
-        key = int(time.astype("datetime64[ns]").astype(np.int64))
+        key = region, int(time.astype("datetime64[ns]").astype(np.int64))
         if key in self._sums:
             raise InputError(f"each time must be scored once: {time} was added to {self.name!r} before")
         self._sums[key] = value
@@ -110,8 +110,13 @@ class Statistic:
 
     @property
     def times(self) -> np.ndarray:
-        """Sorted times, ``datetime64[ns]``."""
-        return np.array(sorted(self._sums), dtype=np.int64).view("datetime64[ns]")
+        """Times in order, region after region, ``datetime64[ns]``."""
+        return np.array([time for _, time in sorted(self._sums)], dtype=np.int64).view("datetime64[ns]")
+
+    @property
+    def regions(self) -> np.ndarray:
+        """Region of each of ``times``, int64."""
+        return np.array([region for region, _ in sorted(self._sums)], dtype=np.int64)
 
     @property
     def sums(self) -> Float[np.ndarray, "time *value"]:

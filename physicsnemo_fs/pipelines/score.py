@@ -14,6 +14,15 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.bootstrap import Resampling
 from physicsnemo_fs.metrics.scorecard import Scorecard, paired_crps_ratio
+from physicsnemo_fs.pipelines.score_files import (
+    check_regions,
+    check_truths,
+    independent_blocks,
+    path_list,
+    region_files,
+    scored_variables,
+    time_index,
+)
 from physicsnemo_fs.pipelines.score_output import (
     MISSING_POINTS,
     Cards,
@@ -25,8 +34,6 @@ from physicsnemo_fs.pipelines.score_output import (
 
 INTERPOLATION = "interpolation"
 REGRESSION = "regression"
-TRUTH_TOLERANCE = 1e-5
-"""Largest difference of two files' truths, relative to the largest truth, that counts as rounding."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,12 @@ class ScoreResult:
 
 @dataclass(frozen=True)
 class _Forecast:
-    """One row of the comparison: where its fields come from."""
+    """One row of the comparison: where its fields come from, region by region."""
 
     name: str
     members: int
     variables: tuple[str, ...]
-    read: Callable[[str, np.datetime64], np.ndarray]
+    read: tuple[Callable[[str, np.datetime64], np.ndarray], ...]
 
 
 def score(
@@ -83,14 +90,15 @@ def score(
 ) -> ScoreResult:
     """Score ensembles, and the baselines in the first file, against the truth of the first file.
 
-    The models are: the ensemble of each file (named by the model in its provenance, or by the file), then
-    ``interpolation`` (the first file's input as a forecast, for the variables it has) and ``regression`` (its
-    regression mean). Baselines are single forecasts: their CRPS is their MAE. Every further model also gets
-    ``crps_ratio``, its CRPS over that of the first, from the same times and blocks. Fields are read one time
-    at a time.
+    The models are: the ensemble of each entry of ``paths`` (named by the model in its provenance, or by the file), then
+    ``interpolation`` (the first entry's input as a forecast, for the variables it has) and ``regression`` (its
+    regression mean). An entry with wildcards stands for several files of one model: regions of equal shape, which are
+    scored together and resampled as independent blocks. Baselines are single forecasts: their CRPS is their MAE. Every
+    further model also gets ``crps_ratio``, its CRPS over that of the first, from the same times and blocks. Fields are
+    read one time at a time.
 
     Args:
-        paths: Files of ensembles; the first one must hold truth, the others its times and variables.
+        paths: Files of ensembles; those of the first entry must hold truth, the others its times and variables.
         output: Folder for ``scores.nc`` and ``scores_summary.csv``; or the name of the ``.nc`` file.
         kmax: Last wavenumber shell of the spectrum error; ``None`` takes the energetic shells.
         confidence: Coverage of the intervals, by a bootstrap over independent blocks.
@@ -106,60 +114,44 @@ def score(
         InputError: If files lack truth, do not belong together, or an argument is out of range.
     """
     scores_path, summary_path = _output_paths(Path(output))
-    for path in _path_list(paths):
-        if Path(path).resolve() in (scores_path.resolve(), summary_path.resolve()):
+    entries = [region_files(path) for path in path_list(paths)]
+    for path in (path for entry in entries for path in entry):
+        if path.resolve() in (scores_path.resolve(), summary_path.resolve()):
             raise InputError(f"the scores must not replace what they score: output={output} would overwrite {path}")
     with ExitStack() as stack:
-        files = [stack.enter_context(EnsembleFile(path)) for path in _path_list(paths)]
-        truth = files[0]
-        variables = _scored_variables(truth)
-        order = np.argsort(truth.times)
-        resampling = Resampling(truth.blocks[order], confidence, bootstrap_samples, seed)
-        forecasts = _forecasts(files, variables, max_members)
+        models = [[stack.enter_context(EnsembleFile(path)) for path in entry] for entry in entries]
+        truths = models[0]
+        variables = scored_variables(truths[0])
+        check_regions(models, variables)
+        resampling = Resampling(independent_blocks(truths), confidence, bootstrap_samples, seed)
+        forecasts = _forecasts(models, variables, max_members)
         cards = {
             forecast.name: {
-                variable: Scorecard(truth.grid, forecast.members, variable=variable, seed=seed, kmax=kmax)
+                variable: Scorecard(truths[0].grid, forecast.members, variable=variable, seed=seed, kmax=kmax)
                 for variable in forecast.variables
             }
             for forecast in forecasts
         }
-        _check_truths(files, variables)
-        for index in tqdm(order, desc="scoring", unit="time", disable=True if quiet else None):
-            _score_time(truth, int(index), variables, forecasts, cards)
-        units = {variable: truth.channel(variable).unit for variable in variables}
+        for region, truth in enumerate(truths):
+            check_truths([model[region] for model in models], variables)
+            name = "scoring" if len(truths) == 1 else f"scoring {truth.path.name}"
+            for index in tqdm(np.argsort(truth.times), desc=name, unit="time", disable=True if quiet else None):
+                _score_time(truth, int(index), variables, forecasts, cards, region)
+        units = {variable: truths[0].channel(variable).unit for variable in variables}
     return _finish(cards, units, resampling, scores_path, summary_path, quiet)
 
 
-def _path_list(paths: Sequence[Path | str]) -> list[Path]:
-    if isinstance(paths, str | Path):
-        return [Path(paths)]
-    if not paths:
-        raise InputError("scoring needs at least one file: got none")
-    return [Path(path) for path in paths]
-
-
-def _scored_variables(file: EnsembleFile) -> tuple[str, ...]:
-    if not file.has_truth:
-        raise InputError(f"scoring needs truth: {file.path.name} has only the groups {list(file.groups)}")
-    known = file.fields("truth")
-    variables = tuple(variable for variable in file.variables if variable in known)
-    if not variables:
-        raise InputError(
-            f"prediction and truth of {file.path.name} must share variables: got {list(file.variables)} and "
-            f"{list(known)}"
-        )
-    return variables
-
-
-def _forecasts(files: Sequence[EnsembleFile], variables: tuple[str, ...], max_members: int | None) -> list[_Forecast]:
-    names = _distinct_names(files)
-    forecasts = [_ensemble(name, file, variables, max_members) for name, file in zip(names, files, strict=True)]
-    first = files[0]
-    interpolated = tuple(variable for variable in variables if variable in first.input_variables)
+def _forecasts(
+    models: Sequence[Sequence[EnsembleFile]], variables: tuple[str, ...], max_members: int | None
+) -> list[_Forecast]:
+    names = _distinct_names([files[0] for files in models])
+    forecasts = [_ensemble(name, files, variables, max_members) for name, files in zip(names, models, strict=True)]
+    first = models[0]
+    interpolated = tuple(v for v in variables if all(v in file.input_variables for file in first))
     if interpolated:
-        forecasts.append(_Forecast(INTERPOLATION, 1, interpolated, _single(first, first.input)))
-    if first.has_regression:
-        forecasts.append(_Forecast(REGRESSION, 1, variables, _single(first, first.regression)))
+        forecasts.append(_Forecast(INTERPOLATION, 1, interpolated, tuple(_single(f, f.input) for f in first)))
+    if all(file.has_regression for file in first):
+        forecasts.append(_Forecast(REGRESSION, 1, variables, tuple(_single(f, f.regression) for f in first)))
     return forecasts
 
 
@@ -174,67 +166,44 @@ def _distinct_names(files: Sequence[EnsembleFile]) -> list[str]:
     return names
 
 
-def _ensemble(name: str, file: EnsembleFile, variables: tuple[str, ...], max_members: int | None) -> _Forecast:
-    absent = [variable for variable in variables if variable not in file.variables]
-    if absent:
-        raise InputError(f"{file.path.name} must predict {list(variables)}: {absent} are missing")
-    available = len(file.members)
+def _ensemble(
+    name: str, files: Sequence[EnsembleFile], variables: tuple[str, ...], max_members: int | None
+) -> _Forecast:
+    for file in files:
+        absent = [variable for variable in variables if variable not in file.variables]
+        if absent:
+            raise InputError(f"{file.path.name} must predict {list(variables)}: {absent} are missing")
+    available = len(files[0].members)
     members = available if max_members is None else max_members
     if not 1 <= members <= available:
-        raise InputError(f"max_members must be 1 to {available} for {file.path.name}: got {max_members}")
-    index = _time_index(file)
-    return _Forecast(name, members, variables, lambda variable, time: file.prediction(variable, index[time])[:members])
+        raise InputError(f"max_members must be 1 to {available} for {files[0].path.name}: got {max_members}")
+    return _Forecast(name, members, variables, tuple(_first_members(file, members) for file in files))
+
+
+def _first_members(file: EnsembleFile, members: int) -> Callable[[str, np.datetime64], np.ndarray]:
+    index = time_index(file)
+    return lambda variable, time: file.prediction(variable, index[time])[:members]
 
 
 def _single(file: EnsembleFile, read: Callable[[str, int], np.ndarray]) -> Callable[[str, np.datetime64], np.ndarray]:
-    index = _time_index(file)
+    index = time_index(file)
     return lambda variable, time: read(variable, index[time])[None]
 
 
-def _time_index(file: EnsembleFile) -> dict[np.datetime64, int]:
-    return {time: index for index, time in enumerate(file.times)}
-
-
-def _check_truths(files: Sequence[EnsembleFile], variables: tuple[str, ...]) -> None:
-    """Refuse further files of other times, grids or truths than the first."""
-    first = files[0]
-    for file in files[1:]:
-        index = _time_index(file)
-        absent = [time for time in first.times if time not in index]
-        if absent:
-            raise InputError(
-                f"{file.path.name} must have the times of {first.path.name}: {len(absent)} of "
-                f"{first.times.size} are missing, first {absent[0]}"
-            )
-        if file.grid.shape != first.grid.shape:
-            raise InputError(
-                f"{file.path.name} must have the grid {first.grid.shape} of {first.path.name}: got {file.grid.shape}"
-            )
-        for variable in variables if file.has_truth else ():
-            for position, time in enumerate(first.times):
-                _check_truth(first.truth(variable, position), file.truth(variable, index[time]), variable, file, time)
-
-
-def _check_truth(
-    expected: np.ndarray, found: np.ndarray, variable: str, file: EnsembleFile, time: np.datetime64
-) -> None:
-    scale = np.nanmax(np.abs(expected), initial=0.0)
-    if not np.allclose(found, expected, rtol=0.0, atol=TRUTH_TOLERANCE * scale, equal_nan=True):
-        raise InputError(
-            f"files must have one truth: {variable!r} of {file.path.name} at {time} differs from the first "
-            "file's; were they made from different data?"
-        )
-
-
 def _score_time(
-    file: EnsembleFile, index: int, variables: tuple[str, ...], forecasts: Sequence[_Forecast], cards: Cards
+    file: EnsembleFile,
+    index: int,
+    variables: tuple[str, ...],
+    forecasts: Sequence[_Forecast],
+    cards: Cards,
+    region: int,
 ) -> None:
     time = file.times[index]
     for variable in variables:
         truth = file.truth(variable, index)
         for forecast in forecasts:
             if variable in forecast.variables:
-                cards[forecast.name][variable].add(time, forecast.read(variable, time), truth)
+                cards[forecast.name][variable].add(time, forecast.read[region](variable, time), truth, region)
 
 
 def _output_paths(output: Path) -> tuple[Path, Path]:

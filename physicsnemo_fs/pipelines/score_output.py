@@ -114,6 +114,10 @@ def _write_metrics(
     time = group.createVariable("time", np.int64, ("time",))
     time.setncatts({"standard_name": "time", "units": time_units, "calendar": CALENDAR})
     time[:] = values
+    if card.regions.any():
+        region = group.createVariable("region", np.int64, ("time",))
+        region.setncatts({"long_name": "region of each time, in the order of the files"})
+        region[:] = card.regions
     for variable, each in cards.items():
         field = group.createVariable(variable, np.float64, ("metric", "time"), fill_value=np.nan)
         field.setncatts({"units": units[variable], "long_name": f"scores of {variable}"})

@@ -280,3 +280,40 @@ def test_scores_never_replace_what_they_score(tmp_path):
     with pytest.raises(InputError, match="must not replace what they score"):
         score([path], path, quiet=True)
     assert path.read_bytes() == before
+
+
+def two_regions(folder, **options):
+    for number in range(2):
+        write_samples(folder / f"{options.get('model_name', 'demo')}_{number}.nc", truth=truths(number), **options)
+    return str(folder / f"{options.get('model_name', 'demo')}_*.nc")
+
+
+def test_regions_are_scored_together(tmp_path):
+    pattern = two_regions(tmp_path)
+    together = score([pattern], tmp_path / "both", quiet=True)
+    apart = [score([tmp_path / f"demo_{n}.nc"], tmp_path / f"{n}", quiet=True) for n in range(2)]
+    for metric in ("mae", "crps_fair", "bias"):
+        values = [result.row("demo", metric, "t2m").value for result in apart]
+        assert together.row("demo", metric, "t2m").value == pytest.approx(np.mean(values), rel=1e-12)
+    assert together.row("demo", "mae", "t2m").n_times == 16
+    scores = xr.open_dataset(together.scores_path)
+    assert scores.attrs["independent_blocks"] == 8
+    assert scores["region"].values.tolist() == [0] * 8 + [1] * 8
+
+
+def test_models_are_compared_region_by_region(tmp_path):
+    patterns = [two_regions(tmp_path), two_regions(tmp_path, model_name="other", noise=2.0)]
+    result = score(patterns, tmp_path / "scores", quiet=True)
+    assert result.row("other", "crps_ratio", "t2m").value > 1.5
+
+
+def test_regions_that_do_not_belong_together_are_refused(tmp_path):
+    pattern = two_regions(tmp_path)
+    alone = write_samples(tmp_path / "single.nc", model_name="single")
+    with pytest.raises(InputError, match=r"same regions: got 2 files with demo_0\.nc and 1 with single\.nc"):
+        score([pattern, alone], tmp_path / "scores", quiet=True)
+    write_samples(tmp_path / "demo_1.nc", members=5, truth=truths(1))
+    with pytest.raises(InputError, match=r"must have the 4 members of demo_0\.nc: demo_1\.nc has 5"):
+        score([pattern], tmp_path / "scores", quiet=True)
+    with pytest.raises(InputError, match="no file matches"):
+        score([tmp_path / "none_*.nc"], tmp_path / "scores", quiet=True)
