@@ -211,9 +211,9 @@ def _train(config: Any) -> None:
 
 
 def _generate(config: Any) -> None:
-    from physicsnemo_fs.pipelines.generate import generate as task
+    from physicsnemo_fs.pipelines.generate import generate_regions as task
 
-    task(config)
+    print(*task(config), sep="\n")  # noqa: T201
 
 
 def _score(config: Any) -> None:

@@ -55,8 +55,8 @@ class GenerationConfig:
     picture: bool = key(True, "Write a picture of one time beside the file.")
     inference_mode: str = key(
         "all",
-        "all, regression, diffusion, or dressed (mean plus a fitted Gaussian field).",
-        choices=("all", "regression", "diffusion", "dressed"),
+        "all, regression, diffusion, or dressed or dressed_interpolation (plus a fitted Gaussian field).",
+        choices=("all", "regression", "diffusion", "dressed", "dressed_interpolation"),
     )
     io: GenerationIOConfig = key(GenerationIOConfig, "Files.")
 

@@ -27,6 +27,7 @@ class Opening:
         truth_required: Refuse samples without truth.
         ranks: The processes that open it together.
         statistics: File that keeps what was measured on the training split, for the next start.
+        region: One of the dataset's regions; ``None`` joins them.
 
     Example:
         >>> Opening("validation").truth_required
@@ -39,6 +40,7 @@ class Opening:
     truth_required: bool = True
     ranks: Ranks = field(default_factory=Ranks)
     statistics: Path | None = None
+    region: str | None = None
 
     def measured(
         self, name: str, config: Any, source: Fields, positions: Sequence[int], kinds: Sequence[Normalisation]

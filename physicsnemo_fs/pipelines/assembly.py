@@ -64,6 +64,11 @@ def knows_its_statistics(config: DatasetConfig) -> bool:
     return isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig)
 
 
+def region_names(config: DatasetConfig, split: str) -> tuple[str, ...]:
+    """Give the names of the regions that have samples of a split; none where a dataset is not made of regions."""
+    return ()
+
+
 def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
     """Open a split of the dataset that ``dataset=...`` names.
 

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,12 @@ from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.io.writer import EnsembleWriter
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.assembly import knows_its_statistics, open_dataset, relative_extent
+from physicsnemo_fs.pipelines.assembly import knows_its_statistics, open_dataset, region_names, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import Pretrained, find_pretrained
 from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
-from physicsnemo_fs.pipelines.stages import regression_channels, to_device, truth_and_mean
+from physicsnemo_fs.pipelines.stages import FirstGuess, Mean, regression_channels, to_device, truth_and_mean
 from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import derive_key
 
@@ -59,10 +59,28 @@ MODEL_NAMES = {
     "diffusion": "diffusion",
     "regression": "regression mean",
     "dressed": "dressed regression",
+    "dressed_interpolation": "dressed interpolation",
 }
 
 
-def generate(config: GenerateConfig, reuse: bool = False) -> Path:
+def generate_regions(config: GenerateConfig) -> list[Path]:
+    """Generate every region of the split: one file, or one a region, ``<name>_<region>.nc``.
+
+    Raises:
+        InputError: As :func:`generate`.
+    """
+    regions = region_names(config.dataset, config.generation.split)
+    if len(regions) < 2:
+        return [generate(config, region=regions[0] if regions else None)]
+    name = Path(config.generation.io.output_filename)
+    paths = []
+    for region in regions:
+        io = replace(config.generation.io, output_filename=str(name.with_stem(f"{name.stem}_{region}")))
+        paths.append(generate(replace(config, generation=replace(config.generation, io=io)), region=region))
+    return paths
+
+
+def generate(config: GenerateConfig, reuse: bool = False, region: str | None = None) -> Path:
     """Generate ``num_ensembles`` members for each time and write them to ``output_filename``.
 
     A member's noise is a function of (seed, member, time): it depends neither on the batch size nor on which other
@@ -71,6 +89,7 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
     Args:
         config: The whole configuration.
         reuse: Keep an output file that the same configuration and checkpoints made.
+        region: Region of a dataset that has several.
 
     Raises:
         InputError: If a checkpoint, the data, a time or the output does not fit.
@@ -92,7 +111,14 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
         channels = None if knows_its_statistics(config.dataset) and shipped is None else _trained_channels(networks)
         dataset = open_dataset(
             config.dataset,
-            Opening(generation.split, generation.resolution, channels, truth_required=False, ranks=ranks),  # type: ignore[arg-type]
+            Opening(
+                generation.split,  # type: ignore[arg-type]
+                generation.resolution,
+                channels,
+                truth_required=False,
+                ranks=ranks,
+                region=region,
+            ),
         )
         _check_channels(networks, dataset)
         _check_records(networks, dataset)
@@ -112,12 +138,15 @@ def generate(config: GenerateConfig, reuse: bool = False) -> Path:
             member_seeds=tuple(seeds),
             provenance=provenance,
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,
-            has_regression=networks.regression is not None,
+            has_regression=networks.regression is not None and generation.inference_mode != "dressed_interpolation",
         )
-        source = _member_source(config, networks, dataset, channels, ranks)
+        mean: Mean | None = networks.regression
+        if generation.inference_mode == "dressed_interpolation":
+            mean = FirstGuess.of(dataset)
+        source = _member_source(config, networks, mean, dataset, channels, ranks)
         total = len(chosen) * len(seeds)
         with EnsembleWriter(path, spec) as writer, tqdm(total=total, unit="member", desc="generate") as bar:
-            for position, fields in _generate(config, networks, source, dataset, chosen, seeds, ranks, bar):
+            for position, fields in _generate(config, mean, source, dataset, chosen, seeds, ranks, bar):
                 with nvtx.annotate("write"):
                     writer.write(position, **fields)
         if generation.picture:
@@ -244,6 +273,7 @@ class _Dressed:
 def _member_source(
     config: GenerateConfig,
     networks: Networks,
+    mean: Mean | None,
     dataset: DownscalingDataset,
     channels: dict[str, Channel] | None,
     ranks: Ranks,
@@ -251,10 +281,10 @@ def _member_source(
     mode = config.generation.inference_mode
     if mode == "regression":
         return _RegressionOnly()
-    if mode == "dressed":
-        assert networks.regression is not None  # noqa: S101 - _load_networks loads the regression in this mode
+    if mode.startswith("dressed"):
+        assert mean is not None  # noqa: S101 - _load_networks loads the regression in these modes
         validation = open_dataset(config.dataset, Opening("validation", channels=channels, ranks=ranks))
-        pairs = truth_and_mean(networks.regression, validation, range(len(validation)), DRESSING_BATCH, ranks.device)
+        pairs = truth_and_mean(mean, validation, range(len(validation)), DRESSING_BATCH, ranks.device)
         return _Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
     assert networks.diffusion is not None  # noqa: S101 - _load_networks loads the denoiser in these modes
     s = config.sampler
@@ -275,7 +305,7 @@ def _member_source(
 @torch.no_grad()
 def _generate(
     config: GenerateConfig,
-    networks: Networks,
+    mean_of: Mean | None,
     source: Any,
     dataset: DownscalingDataset,
     chosen: np.ndarray,
@@ -289,7 +319,7 @@ def _generate(
             positions = range(first, first + count)
             batch = to_device(dataset.fetch([int(chosen[p]) for p in positions]), ranks.device)
             condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
-            mean = None if networks.regression is None else networks.regression(None, condition)
+            mean = None if mean_of is None else mean_of(None, condition)
             keys = [derive_key(seed, "member", str(dataset.times[chosen[p]])) for p in positions for seed in seeds]
             pieces = []
             for start in range(0, len(keys), config.generation.seed_batch_size):
@@ -309,7 +339,9 @@ def _generate(
                     position,
                     {
                         "prediction": _physical(members[i], dataset.output_channels),
-                        "regression": None if mean is None else _physical(mean[i], dataset.output_channels),
+                        "regression": _physical(mean[i], dataset.output_channels)
+                        if isinstance(mean_of, FSRegressionSR) and mean is not None
+                        else None,
                         "truth": _truth(batch, i, dataset.output_channels),
                         "input": _physical(interpolated[i], dataset.input_channels),
                         "input_native": _physical(batch.coarse[i], dataset.input_channels),

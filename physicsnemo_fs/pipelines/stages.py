@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two stages of training: what is learnt, and with which loss."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -87,9 +87,41 @@ def mean_where_valid(
     return (values * valid).sum(dim=(1, 2, 3)) / valid.sum(dim=(1, 2, 3)).clamp(min=1)
 
 
+Mean = Callable[[None, Tensor], Tensor]
+"""Gives the mean for no first argument and a batch of conditions: a regression, or what stands for it."""
+
+
+@dataclass(frozen=True)
+class FirstGuess:
+    """The interpolated input as a mean: what a regression must beat.
+
+    Args:
+        channels: For each output the condition channel.
+    """
+
+    channels: list[int]
+
+    @classmethod
+    def of(cls, dataset: DownscalingDataset) -> "FirstGuess":
+        """Take the inputs of the outputs' names and normalisations.
+
+        Raises:
+            InputError: If an output has none.
+        """
+        channels = first_guess(dataset)
+        missing = [c.name for c, i in zip(dataset.output_channels, channels, strict=True) if i < 0]
+        if missing:
+            raise InputError(f"an interpolated mean needs every output among the inputs: {missing[0]!r} is not")
+        return cls(channels)
+
+    def __call__(self, x: None, condition: Tensor) -> Tensor:
+        """Give the interpolated input among the conditions."""
+        return condition[:, self.channels]
+
+
 @torch.no_grad()
 def truth_and_mean(
-    regression: FSRegressionSR, dataset: DownscalingDataset, ids: Sequence[int], batch_size: int, device: torch.device
+    regression: Mean, dataset: DownscalingDataset, ids: Sequence[int], batch_size: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Give batches of (truth, mean), each ``[batch, channel, height, width]``, of the samples ``ids``.
 

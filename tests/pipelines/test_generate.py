@@ -81,6 +81,16 @@ def test_the_dressed_mean_scatters_about_the_mean(data, run_dir, tmp_path):
     assert np.abs(residual.mean(axis=0)).max() < 5 * residual.std() / 4
 
 
+def test_the_dressed_interpolation_scatters_about_the_input(data, run_dir, tmp_path):
+    options = {"inference_mode": "dressed_interpolation", "num_ensembles": 64}
+    path = generate(configuration(data, run_dir, tmp_path / "d.nc", **options))
+    with EnsembleFile(path) as file:
+        assert not file.has_regression
+        deviation = file.prediction("vorticity", 0) - file.input("vorticity", 0)
+    standard_error = deviation.std(axis=0, ddof=1) / 8
+    assert np.abs(deviation.mean(axis=0) / standard_error).mean() < 1.2  # .80 expected of a mean of zero
+
+
 def test_the_same_seed_is_the_same_function_on_a_coarser_grid(samples, data, run_dir, tmp_path):
     """Truncation to 24 points loses the modes above 11, so fields agree in that band only as far as those matter."""
     path = generate(configuration(data, run_dir, tmp_path / "c.nc", resolution=24))
