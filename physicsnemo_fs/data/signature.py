@@ -11,7 +11,10 @@ NORMALISATION_TOLERANCE = 1e-5
 
 
 def data_signature(dataset: DownscalingDataset) -> dict[str, Any]:
-    """Give what a dataset must share with the one that a network was trained on; the fine resolution is free."""
+    """Give what a dataset must share with the one that a network was trained on; the fine resolution is free.
+
+    The domain's extent is part of it: an operator's modes and pinned grids are lengths on the domain it has learnt.
+    """
     coarse = dataset.coarse_grid
     return {
         "input_channels": [_described(c) for c in dataset.input_channels],
@@ -20,6 +23,7 @@ def data_signature(dataset: DownscalingDataset) -> dict[str, Any]:
         "coarse_spacing": [float(s) for s in coarse.spacing],
         "coarse_registration": coarse.registration,
         "boundary": coarse.boundary,
+        "extent": [round(float(length), 9) for length in dataset.grid.extent],
     }
 
 

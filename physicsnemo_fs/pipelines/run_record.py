@@ -93,7 +93,10 @@ def require_same_data(network: FSModule, name: str, dataset: DownscalingDataset)
     record = network.trained_on
     if record is None:
         return
-    difference = first_difference(record["data"], data_signature(dataset), NORMALISATION_TOLERANCE)
+    here = data_signature(dataset)
+    difference = first_difference(
+        record["data"], {name: here[name] for name in record["data"]}, NORMALISATION_TOLERANCE
+    )
     if difference:
         raise InputError(
             f"the {name} was trained on data with another {difference}; give the dataset configuration of its training"
