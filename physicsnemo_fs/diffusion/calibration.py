@@ -5,6 +5,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +23,9 @@ class Calibration:
         residual_power: Mean power of one mode of ``truth - mean`` by shell, ``[channel, shell]``.
         field_power: Mean power of one mode of the truth by shell, ``[channel, shell]``.
         gain: Least-squares gain on the mean by shell, ``[channel, gain shell]``.
+        scale_shift: Mean of :math:`\\ln(s_i/s)` over samples, ``s_i`` the root mean square residual of one and ``s`` of
+            all, weighted by the share :math:`s_i^2` that each has in the squared residual.
+        scale_spread: Standard deviation of the same with the same weights: how unequal the samples are.
     """
 
     count: int
@@ -29,6 +33,8 @@ class Calibration:
     residual_power: Float[Tensor, "channel shell"]
     field_power: Float[Tensor, "channel shell"]
     gain: Float[Tensor, "channel gain_shell"]
+    scale_shift: float = 0.0
+    scale_spread: float = 0.0
 
 
 def calibrate(
@@ -53,10 +59,12 @@ def calibrate(
     """
     count = 0
     sums: tuple[Tensor, ...] | None = None
+    squares: list[Tensor] = []
     for truth, mean in pairs:
         residual = truth - mean
+        squares.append(residual.double().square().mean(dim=(2, 3)).cpu())
         new = (
-            residual.double().square().mean(dim=(2, 3)).sum(0).cpu(),
+            squares[-1].sum(0),
             measure_power(residual, extent) * len(truth),
             measure_power(truth, extent) * len(truth),
             shell_products(truth, mean, gain_shells).cpu(),
@@ -73,4 +81,14 @@ def calibrate(
         residual_power / count,
         field_power / count,
         shrinkage_gain(truth_mean, mean_mean),
+        *_inequality(torch.cat(squares) / (square / count)),
     )
+
+
+def _inequality(relative: Float[Tensor, "sample channel"]) -> tuple[float, float]:
+    """Give the weighted mean and standard deviation of the samples' log scale, from squares relative to their mean."""
+    square = relative.nanmean(dim=1)
+    weight = square / square.sum()
+    log_scale = 0.5 * square.clamp(min=torch.finfo(square.dtype).tiny).log()
+    shift = (weight * log_scale).sum()
+    return float(shift), float((weight * (log_scale - shift).square()).sum().sqrt())

@@ -206,6 +206,10 @@ class NoiseLevels:
     sigma_max: float
 
 
+EDM_WIDTH = 1.2
+"""EDM's standard deviation of ln sigma."""
+
+
 def noise_level_distribution(
     power: Float[Tensor, "channel shell"],
     kernel: Kernel,
@@ -214,6 +218,8 @@ def noise_level_distribution(
     extent: tuple[float, float] = (1.0, 1.0),
     min_share: float = 1e-6,
     least_sigma_max: float = 20.0,
+    scale_shift: float = 0.0,
+    scale_spread: float = 0.0,
 ) -> NoiseLevels:
     r"""Choose the noise levels of training and sampling from the signal-to-noise ratio of each mode.
 
@@ -222,9 +228,12 @@ def noise_level_distribution(
     shell's share of the data's variance,
 
     .. math::
-        P_{mean} = \sum_k w_k \log \sigma^*_k, \quad
-        P_{std}^2 = 1 + \sum_k w_k (\log \sigma^*_k - P_{mean})^2, \quad
-        \sigma_{max} = \max(20, 5 \max_k \sigma^*_k).
+        P_{mean} = m_s + \sum_k w_k \log \sigma^*_k, \quad
+        P_{std}^2 = 1.2^2 + d_s^2 + \sum_k w_k \Bigl(\log \sigma^*_k - \sum_l w_l \log \sigma^*_l\Bigr)^2, \quad
+        \sigma_{max} = \max(20, 5 \max_k \sigma^*_k)
+
+    with EDM's width of 1.2 (2206.00364, table 1), and the shift :math:`m_s` and spread :math:`d_s` of the samples' own
+    scales: a sample whose residual is twice as large is decided at twice the noise level.
 
     Args:
         power: Power per mode of the data (residuals) by shell, from
@@ -235,6 +244,8 @@ def noise_level_distribution(
         extent: Physical lengths of the domain.
         min_share: Shells with less of the variance are left out.
         least_sigma_max: Least value of ``sigma_max``.
+        scale_shift: :math:`m_s`, from :func:`physicsnemo_fs.diffusion.calibration.calibrate`.
+        scale_spread: :math:`d_s`, from the same.
 
     Raises:
         InputError: If a channel of ``power`` has no variance.
@@ -243,7 +254,7 @@ def noise_level_distribution(
         >>> from physicsnemo_fs.diffusion.spectra import White
         >>> levels = noise_level_distribution(torch.ones(1, 32), White(), shape=(64, 64))
         >>> round(levels.P_mean, 1), round(levels.P_std, 1), levels.sigma_max
-        (0.1, 1.0, 20.0)
+        (0.1, 1.2, 20.0)
     """
     modes = (power.shape[1] - 1, power.shape[1] - 1) if shape is None else modes_below_nyquist(shape)
     noise = shell_mean(kernel.mode_variance(modes, extent), extent)
@@ -260,4 +271,5 @@ def noise_level_distribution(
     mean = (weight * log_level).sum()
     spread = (weight * (log_level - mean).square()).sum()
     largest = float(log_level.max().exp())
-    return NoiseLevels(float(mean), float((1 + spread).sqrt()), max(least_sigma_max, 5 * largest))
+    width = math.sqrt(EDM_WIDTH**2 + scale_spread**2 + float(spread))
+    return NoiseLevels(float(mean) + scale_shift, width, max(least_sigma_max, 5 * largest))

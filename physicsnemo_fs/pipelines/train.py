@@ -199,7 +199,14 @@ def _calibrate_noise(
     extent = relative_extent(training)
     kernel = build_kernel(config.noise, found, min(extent))
     field = RandomField(kernel, extent, training.grid.boundary, registration=training.grid.registration)
-    levels = noise_level_distribution(found.residual_power, kernel, shape=training.grid.shape, extent=extent)
+    levels = noise_level_distribution(
+        found.residual_power,
+        kernel,
+        shape=training.grid.shape,
+        extent=extent,
+        scale_shift=found.scale_shift,
+        scale_spread=found.scale_spread,
+    )
     middle = float(found.residual_std.log().mean().exp())
     P_mean = levels.P_mean if config.noise.P_mean is None else config.noise.P_mean
     return {

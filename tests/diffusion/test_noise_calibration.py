@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibration on Gaussian data: truth ~ N(0, S), mean = H truth + independent noise, all known mode by mode."""
 
+import math
+
 import pytest
 import torch
 
@@ -69,6 +71,16 @@ def test_residual_std_is_the_root_mean_square(found, data):
     truth, mean = data
     assert_close(found.residual_std, (truth - mean).square().mean().sqrt()[None], 1e-14)
     assert found.count == COUNT
+
+
+def test_unequal_samples_are_measured():
+    """Residuals of sizes 1 and 3: shares .1 and .9 of the square, whose mean is 5."""
+    truth = torch.ones(10, 1, 32, 32) * torch.tensor([1.0, 3.0]).repeat(5)[:, None, None, None]
+    found = calibrate([(truth, torch.zeros_like(truth))], gain_shells=4)
+    logs = torch.tensor([1.0, 3.0]).log() - 0.5 * math.log(5.0)
+    shift = float(0.1 * logs[0] + 0.9 * logs[1])
+    assert found.scale_shift == pytest.approx(shift, abs=1e-6)
+    assert found.scale_spread == pytest.approx(0.3 * math.log(3.0), abs=1e-6)
 
 
 @pytest.mark.parametrize("sizes", [[COUNT], [1, 99, 100], [64, 64, 72]])

@@ -105,7 +105,7 @@ def test_matched_noise_is_trained_around_the_data_scale():
     power = torch.exp(-0.3 * torch.arange(32.0, dtype=DOUBLE))[None]
     levels = noise_level_distribution(power, Matched.fit(power, tail_range=(20, 31)))
     assert abs(levels.P_mean) < 0.02
-    assert abs(levels.P_std - 1) < 1e-3
+    assert abs(levels.P_std - 1.2) < 1e-3
     assert levels.sigma_max == 20.0
     FunctionSpaceScheduler(FIELD, **asdict(levels))
 
@@ -123,11 +123,20 @@ def test_noise_levels_follow_the_rule(slope, unit, shape):
     weight = (power * count).sqrt()[kept]
     weight = weight / weight.sum()
     mean = (weight * level).sum()
-    spread = (1 + (weight * (level - mean) ** 2).sum()).sqrt()
+    spread = (1.44 + (weight * (level - mean) ** 2).sum()).sqrt()
     levels = noise_level_distribution(unit * power[None], kernel, shape=shape)
     assert levels.P_mean == pytest.approx(float(mean), abs=1e-9)
     assert levels.P_std == pytest.approx(float(spread), abs=1e-9)
     assert levels.sigma_max == pytest.approx(max(20.0, 5 * float(level.max().exp())), rel=1e-9)
+
+
+def test_unequal_samples_widen_the_noise_levels():
+    power = torch.exp(-0.3 * torch.arange(32.0))[None]
+    kernel = Matched.fit(power, tail_range=(20, 31))
+    plain = noise_level_distribution(power, kernel)
+    unequal = noise_level_distribution(power, kernel, scale_shift=0.3, scale_spread=0.5)
+    assert unequal.P_mean - plain.P_mean == pytest.approx(0.3)
+    assert unequal.P_std**2 - plain.P_std**2 == pytest.approx(0.25)
 
 
 def test_white_noise_needs_higher_levels_on_finer_grids():
