@@ -18,14 +18,22 @@ from physicsnemo_fs.cli import _check_composition, to_config
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path
 
-CONF = Path(schemas.__file__).parent / "conf"
-NEEDED = {"config_score": ["path=samples.nc"], "ns_re40": ["dataset.data_path=file.npy"]}
+CONF = Path(schemas.__file__).parents[1] / "conf"
+NEEDED = {
+    "config_score": ["path=samples.nc"],
+    "ns_re40": ["dataset.data_path=file.npy"],
+    "plugin": ["dataset.type=a:B"],
+}
 
 
 def composed(name, overrides=()):
     GlobalHydra.instance().clear()
     with initialize_config_module("physicsnemo_fs.conf", version_base="1.3"):
         return compose(name, overrides=list(overrides))
+
+
+def test_the_shipped_configurations_are_found():
+    assert len(list(CONF.glob("config_*.yaml"))) >= 5
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("config_*.yaml")), ids=lambda p: p.stem)
@@ -40,7 +48,8 @@ def test_every_shipped_configuration_validates(path):
 def test_every_group_member_validates(group, member):
     config = to_config(composed("config_train", [f"{group}={member}", *NEEDED.get(member, ())]), schemas.TrainConfig)
     chosen = getattr(config, group)
-    assert type(chosen) is schemas.GROUPS[group][chosen.type if group == "dataset" else chosen.name]
+    name = member if member in schemas.GROUPS[group] else chosen.type  # presets bear other names
+    assert type(chosen) is schemas.GROUPS[group][name]
 
 
 def test_the_fine_scale_preset_stores_every_mode_it_carries():

@@ -15,7 +15,7 @@ class DatasetConfig:
     """What every dataset accepts."""
 
     type: str = key(MISSING, "Which source: kolmogorov or ns_re40.")
-    data_path: str | None = key(None, "File or folder of the data; null uses the source's default place.")
+    data_path: Any = key(None, "File or folder of the data; null uses the source's default place.")
     resolution: int | None = key(None, "Fine grid (points along a side); null takes reference_resolution.", least=1)
     lowres_scale_factor: int = key(8, "Fine points per coarse cell along an axis, at `reference_resolution`.", least=1)
     window_size: int = key(0, "k: the coarse input holds the 2k+1 frames t-k ... t+k.", least=0)

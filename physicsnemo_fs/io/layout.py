@@ -18,6 +18,7 @@ variable is a string: opening a file with one twice crashes the NetCDF library (
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ ENSEMBLE_ALIASES = ("ensemble", "sample", "member", "number", "realization")
 RESERVED_NAMES = frozenset({"time", "y", "x", "lat", "lon", "seed", *ENSEMBLE_ALIASES})
 CALENDAR = "proleptic_gregorian"
 TIME_UNITS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
+
+OTHER_FRAME = re.compile(r"@[+-]\d+$")
+"""Ends the name of an input at another time of the window; a level is written ``z@500``."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class EnsembleSpec:
     @property
     def current_inputs(self) -> tuple[tuple[int, Channel], ...]:
         """Position and channel of each coarse input at the valid time itself."""
-        return tuple((i, channel) for i, channel in enumerate(self.input_channels) if "@" not in channel.name)
+        return tuple((i, c) for i, c in enumerate(self.input_channels) if not OTHER_FRAME.search(c.name))
 
     @property
     def field_groups(self) -> dict[str, tuple[Channel, ...]]:

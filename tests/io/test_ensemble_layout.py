@@ -177,3 +177,9 @@ def test_times_survive_the_encoding(nanoseconds):
 def test_a_spec_refuses_what_a_file_cannot_hold(changes, message):
     with pytest.raises(InputError, match=message):
         make_spec(**changes)
+
+
+def test_levels_are_inputs_of_the_valid_time_and_other_frames_are_not():
+    names = ("z@500", "z@500@-1", "t2m@+1", "t2m")
+    spec = make_spec(input_channels=tuple(Channel(name) for name in names))
+    assert [channel.name for _, channel in spec.current_inputs] == ["z@500", "t2m"]
