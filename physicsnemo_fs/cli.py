@@ -34,8 +34,7 @@ from physicsnemo_fs.config import (
     replacement,
 )
 from physicsnemo_fs.data.plugins import load_plugin, plugin_names
-from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.pipelines.trainer import TrainingDiverged
+from physicsnemo_fs.errors import InputError, TrainingDiverged
 
 CONFIG_MODULE = "physicsnemo_fs.conf"
 EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, HydraException, OmegaConfBaseException)
