@@ -29,7 +29,7 @@ class LoadedBatch:
     """A micro-batch on its device, and what it was made of.
 
     Args:
-        batch: The samples.
+        batch: The samples; their ids stay on the CPU.
         piece: Their ids and epochs.
     """
 
@@ -84,7 +84,7 @@ class BatchReader(Reader):
             except Exception as error:
                 error.add_note(f"while reading the samples {list(piece.samples)} of epochs {list(piece.epochs)}")
                 raise
-        return {f.name: value for f in fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)}
+        return {name: value for name, value in vars(batch).items() if isinstance(value, Tensor) and name != "index"}
 
     def _get_sample_metadata(self, index: int) -> dict[str, Any]:
         return {"piece": self.schedule[index]}
@@ -92,8 +92,9 @@ class BatchReader(Reader):
 
 def _unwrap(samples: Sequence[tuple[TensorDict, dict[str, Any]]]) -> LoadedBatch:
     ((tensors, about),) = samples
+    piece = about["piece"]
     values = {f.name: tensors.get(f.name, None) for f in fields(Batch)}
-    return LoadedBatch(Batch(**values), about["piece"])
+    return LoadedBatch(Batch(**values | {"index": torch.tensor(piece.samples)}), piece)
 
 
 @contextmanager

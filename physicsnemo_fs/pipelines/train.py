@@ -27,6 +27,7 @@ from physicsnemo_fs.pipelines.pictures import ensemble_picture
 from physicsnemo_fs.pipelines.run_record import (
     FINISHED,
     claim_folder,
+    record_start,
     require_same_data,
     stage_record,
     trained_on,
@@ -65,6 +66,7 @@ def train(config: TrainConfig) -> TrainResult:
     with process_group(config.training.perf.num_threads) as ranks:
         torch.manual_seed(config.seed)
         run_dir = make_folder(config.run_dir)
+        record_start(config, run_dir, ranks)
         if not ranks.is_main:
             ranks.barrier()
         training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=run_dir / "statistics.json"))
