@@ -4,12 +4,15 @@
 
 The demo's regression step (64 x 64, batch 16, augmented, one CPU thread). "no reading" takes the same batches from a
 list. Every timing opens the loader anew, so that its start is included and nothing is read before the clock runs.
+``--clock cpu`` counts the processor time of all threads, which other programs do not disturb: on one core, what
+reading costs.
 
 Example: python benchmarks/loader_overhead.py --output loader_overhead.csv --data outputs/bench_data
 """
 
 import argparse
 import os
+import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,6 +31,7 @@ from physicsnemo_fs.pipelines.stages import RegressionStage, first_guess, regres
 from physicsnemo_fs.random import derive_key
 
 BASELINE = "no reading"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Steps:
@@ -57,7 +61,7 @@ class Steps:
             self.average.update(self.network, self.hp.total_batch_size)
 
 
-def rows(data: Path, steps: int, rounds: int, workers: int) -> list[dict]:
+def rows(data: Path, steps: int, rounds: int, workers: int, clock: str) -> list[dict]:
     """Time the variants, interleaved."""
     config = KolmogorovDatasetConfig(data_path=str(data), train_trajectories=8, validation_trajectories=1)
     dataset = open_dataset(config, "train", None)
@@ -80,9 +84,14 @@ def rows(data: Path, steps: int, rounds: int, workers: int) -> list[dict]:
         with variant() as loaded:
             take(loaded)
 
-    times = time_rounds(run, variants, rounds, lambda: None)
+    times = time_rounds(run, variants, rounds, lambda: None, CLOCKS[clock])
     per_step = {name: [value / steps for value in values] for name, values in times.items()}
-    case = {"case": f"demo regression step, FSUNO, B{hp.total_batch_size} 64^2", "steps": steps, "workers": workers}
+    case = {
+        "case": f"demo regression step, FSUNO, B{hp.total_batch_size} 64^2",
+        "clock": clock,
+        "steps": steps,
+        "workers": workers,
+    }
     return [
         case | row | {"overhead": round(1 / row["median_ratio"] - 1, 4), "cores": len(os.sched_getaffinity(0))}
         for row in summarise(per_step, BASELINE)
@@ -97,10 +106,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    found = rows(arguments.data, arguments.steps, arguments.rounds, arguments.workers)
+    found = rows(arguments.data, arguments.steps, arguments.rounds, arguments.workers, arguments.clock)
     for row in found:
         print("  ".join(str(v) for v in row.values()))
     write_csv(arguments.output, found)
