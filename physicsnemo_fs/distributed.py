@@ -53,11 +53,23 @@ class Ranks:
             dist.barrier()
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Give the sum of ``values`` over all processes."""
-        if self.world_size > 1:
-            values = values.clone()
-            dist.all_reduce(values)
-        return values
+        """Give the sum of ``values`` over all processes, where they are."""
+        if self.world_size == 1:
+            return values
+        total = values.to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total.to(values.device)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Let the main process go through a ``with`` block, free of collective calls, before the others do."""
+        if not self.is_main:
+            self.barrier()
+        try:
+            yield
+        finally:
+            if self.is_main:
+                self.barrier()
 
 
 def _meet(launch: Launch) -> tuple[str, int]:

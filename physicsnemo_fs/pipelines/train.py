@@ -67,15 +67,11 @@ def train(config: TrainConfig) -> TrainResult:
         torch.manual_seed(config.seed)
         run_dir = make_folder(config.run_dir)
         record_start(config, run_dir, ranks)
-        if not ranks.is_main:
-            ranks.barrier()
         training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=run_dir / "statistics.json"))
         channels = {channel.name: channel for channel in (*training.input_channels, *training.output_channels)}
         validation = open_dataset(
             config.dataset, Opening("validation", min(training.grid.shape), channels, ranks=ranks)
         )
-        if ranks.is_main:
-            ranks.barrier()
         paths: dict[str, Path | None] = {"regression": None, "diffusion": None}
         if config.stage in ("regression", "all"):
             paths["regression"] = _train_regression(config, run_dir / "regression", training, validation, ranks)

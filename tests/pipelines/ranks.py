@@ -9,6 +9,9 @@ import socket
 import pytest
 import torch
 
+LONGEST_WAIT = 120
+"""Seconds after which a rank counts as hanging."""
+
 
 def on_ranks(world_size, task, *arguments):
     """Run ``task(*arguments)`` on forked ranks; give their exit statuses."""
@@ -28,5 +31,7 @@ def on_ranks(world_size, task, *arguments):
     for process in processes:
         process.start()
     for process in processes:
+        process.join(LONGEST_WAIT)
+        process.kill()
         process.join()
     return [process.exitcode for process in processes]

@@ -3,13 +3,17 @@
 """Training on several ranks: exact resume, on another rank count too, and one record a start."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 from ranks import on_ranks
 from small_run import small_config
 from test_train import assert_equal_up_to_rounding, assert_same, weights
 
+from physicsnemo_fs.distributed import process_group
+from physicsnemo_fs.pipelines.assembly import open_dataset
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer
 
@@ -57,6 +61,26 @@ def test_another_rank_count_continues_the_run(first, then, configured, on_two, t
     assert on_ranks(first, interrupted_train, configured(tmp_path)) == [5] * first
     assert on_ranks(then, train, configured(tmp_path)) == [0] * then
     assert_equal_up_to_rounding(tmp_path, on_two, "regression")
+
+
+def test_ranks_measure_together_while_they_open_the_data(configured, on_two, tmp_path, monkeypatch):
+    def measuring(config, opening):
+        assert opening.ranks.sum(torch.ones(1)) == 2
+        return open_dataset(config, opening)
+
+    monkeypatch.setattr("physicsnemo_fs.pipelines.train.open_dataset", measuring)
+    assert on_ranks(2, train, configured(tmp_path)) == [0, 0]
+    assert_same(weights(tmp_path, "regression"), weights(on_two, "regression"))
+
+
+def test_the_main_rank_goes_first(tmp_path):
+    def claim():
+        with process_group() as ranks, ranks.main_first():
+            time.sleep(0.1 if ranks.is_main else 0)
+            (tmp_path / "order").open("a").write(str(ranks.rank))
+
+    assert on_ranks(3, claim) == [0, 0, 0]
+    assert (tmp_path / "order").read_text()[0] == "0"
 
 
 def test_every_start_leaves_a_record(configured, on_two):
