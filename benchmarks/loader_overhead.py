@@ -22,6 +22,7 @@ from timing import summarise, time_rounds, write_csv
 
 from physicsnemo_fs.config import FSUNOConfig, HyperParameters, KolmogorovDatasetConfig
 from physicsnemo_fs.data.loader import LoadedBatch, batches
+from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import EpochSampler
 from physicsnemo_fs.data.schedule import TrainingSchedule
 from physicsnemo_fs.models.regression import FSRegressionSR
@@ -64,7 +65,7 @@ class Steps:
 def rows(data: Path, steps: int, rounds: int, workers: int, clock: str) -> list[dict]:
     """Time the variants, interleaved."""
     config = KolmogorovDatasetConfig(data_path=str(data), train_trajectories=8, validation_trajectories=1)
-    dataset = open_dataset(config, "train", None)
+    dataset = open_dataset(config, Opening("train"))
     hp = HyperParameters(lr=1e-5)
     schedule = TrainingSchedule(EpochSampler(len(dataset), seed=0), 0, steps * hp.total_batch_size, hp.total_batch_size)
 
