@@ -24,6 +24,7 @@ def on_ranks(world_size, task, *arguments):
     def run(rank):
         place = {"RANK": rank, "WORLD_SIZE": world_size, "LOCAL_RANK": rank, "MASTER_PORT": port}
         os.environ.update({k: str(v) for k, v in place.items()} | {"MASTER_ADDR": "localhost"})
+        torch.set_num_threads(1)  # makes torch's thread pool anew, before several threads of the fork would
         task(*arguments)
 
     context = multiprocessing.get_context("fork")
