@@ -17,17 +17,21 @@ import torch
 
 
 def time_rounds(
-    run: Callable, variants: dict[str, Callable], rounds: int, before: Callable[[], None]
+    run: Callable,
+    variants: dict[str, Callable],
+    rounds: int,
+    before: Callable[[], None],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Give the milliseconds of each variant in each round, after two rounds that are thrown away."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 2):
         for name, variant in variants.items():
             before()
-            start = time.perf_counter()
+            start = clock()
             run(variant)
             if number >= 2:
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (clock() - start))
     return times
 
 

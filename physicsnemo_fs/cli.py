@@ -34,8 +34,8 @@ from physicsnemo_fs.config import (
     replacement,
 )
 from physicsnemo_fs.data.plugins import load_plugin, plugin_names
-from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.pipelines.trainer import TrainingDiverged
+from physicsnemo_fs.errors import InputError, TrainingDiverged
+from physicsnemo_fs.launchers import detect, require_alone
 
 CONFIG_MODULE = "physicsnemo_fs.conf"
 EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, HydraException, OmegaConfBaseException)
@@ -123,7 +123,7 @@ def one_line_errors(debug: bool) -> Iterator[None]:
     except EXPECTED as error:
         if debug:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        print(f"{detect().prefix}error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
 
 
@@ -211,12 +211,14 @@ def _train(config: Any) -> None:
 
 
 def _generate(config: Any) -> None:
+    require_alone("generation")
     from physicsnemo_fs.pipelines.generate import generate_regions as task
 
     print(*task(config), sep="\n")  # noqa: T201
 
 
 def _score(config: Any) -> None:
+    require_alone("scoring")
     from physicsnemo_fs.pipelines.score import score as task
 
     result = task(
@@ -232,6 +234,7 @@ def _score(config: Any) -> None:
 
 
 def _demo(config: Any) -> None:
+    require_alone("the demo")
     from physicsnemo_fs.pipelines.demo import demo as task
 
     task(config)

@@ -6,6 +6,7 @@ physicsnemo's DistributedManager passes ``device_id=cpu`` to torch and fails on 
 started here.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ import torch
 import torch.distributed as dist
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.launchers import Launch, detect, meeting_point, prefixed_logs
+
+logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = timedelta(hours=12)
 """Other ranks wait while the main one simulates data or measures spectra."""
@@ -49,45 +53,56 @@ class Ranks:
             dist.barrier()
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Give the sum of ``values`` over all processes."""
-        if self.world_size > 1:
-            values = values.clone()
-            dist.all_reduce(values)
-        return values
+        """Give the sum of ``values`` over all processes, where they are."""
+        if self.world_size == 1:
+            return values
+        total = values.to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total.to(values.device)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Let the main process go through a ``with`` block, free of collective calls, before the others do."""
+        if not self.is_main:
+            self.barrier()
+        try:
+            yield
+        finally:
+            if self.is_main:
+                self.barrier()
 
 
-def _environment() -> tuple[int, int, int]:
-    """Give (rank, world size, local rank) from the launcher's environment."""
-    for rank, size, local in (
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
-        ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-    ):
-        if rank in os.environ and size in os.environ:
-            return int(os.environ[rank]), int(os.environ[size]), int(os.environ.get(local, 0))
-    return 0, 1, 0
-
-
-def _rendezvous(rank: int, world_size: int) -> None:
-    """Set MASTER_ADDR and MASTER_PORT where the launcher did not: under mpirun through MPI itself."""
-    if "MASTER_ADDR" in os.environ and "MASTER_PORT" in os.environ:
-        return
-    if "OMPI_COMM_WORLD_RANK" not in os.environ and "PMI_RANK" not in os.environ:
+def _meet(launch: Launch) -> tuple[str, int]:
+    """Give where the processes meet: what the environment says, or what MPI tells them."""
+    found = meeting_point(launch.launcher)
+    if found is not None:
+        return found
+    if launch.launcher != "mpirun":
         raise InputError(
-            f"{world_size} processes need a meeting point: set MASTER_ADDR and MASTER_PORT, or start with torchrun"
+            f"{launch.world_size} processes need a meeting point: set MASTER_ADDR and MASTER_PORT, or start with "
+            "torchrun"
         )
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise InputError(f"mpirun needs an MPI library: install physicsnemo-fs[mpi] ({error})") from error
     address = None
-    if rank == 0:
+    if launch.rank == 0:
         with socket.socket() as probe:
             probe.bind(("", 0))
             address = (socket.gethostname(), probe.getsockname()[1])
-    address = MPI.COMM_WORLD.bcast(address, root=0)
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address[0], str(address[1])
+    return MPI.COMM_WORLD.bcast(address, root=0)
+
+
+def _choose_device(launch: Launch) -> torch.device:
+    """Give this process's GPU; one that sees a single GPU under srun was bound to it."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    there = torch.cuda.device_count()
+    number = 0 if launch.launcher == "srun" and there == 1 else launch.local_rank
+    if number >= there:
+        raise InputError(f"one process a GPU: local rank {number} has none of the {there} GPUs; start fewer processes")
+    return torch.device("cuda", number)
 
 
 @contextmanager
@@ -105,25 +120,21 @@ def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
         ...     ranks.world_size
         1
     """
-    rank, world_size, local_rank = _environment()
+    launch = detect()
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        if local_rank >= torch.cuda.device_count():
-            raise InputError(
-                f"one process a GPU: local rank {local_rank} has none of the {torch.cuda.device_count()} GPUs; "
-                "start fewer processes"
-            )
-        device = torch.device("cuda", local_rank)
+    device = _choose_device(launch)
+    if device.type == "cuda":
         torch.cuda.set_device(device)
-    if world_size == 1:
+    if launch.world_size == 1:
         yield Ranks(device=device)
         return
-    _rendezvous(rank, world_size)
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = map(str, _meet(launch))
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
-    try:
-        yield Ranks(rank, world_size, local_rank, device)
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size, timeout=LONGEST_WAIT)
+    with prefixed_logs(launch.prefix):
+        logger.info("%s of %d on %s: %s, %s", launch.launcher, launch.world_size, socket.gethostname(), device, backend)
+        try:
+            yield Ranks(launch.rank, launch.world_size, launch.local_rank, device)
+        finally:
+            dist.destroy_process_group()

@@ -9,3 +9,7 @@ class InputError(ValueError):
     The message is one line: what must hold, what arrived, what to do. The command line prints it without
     a traceback and exits with status 2.
     """
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or the gradient is not finite."""

@@ -5,7 +5,7 @@
 REPLACED_KEYS = {
     "training.io.checkpoint_dir": "every file of a run is below run_dir",
     "training.hp.lr_rampup_img": "training.hp.lr_rampup, in images",
-    "training.perf.dataloader_workers": "samples are read in the training process; leave it out",
+    "training.perf.dataloader_workers": "training.perf.data_workers, in threads, and training.perf.prefetch",
     "training.perf.songunet_checkpoint_level": "there is no activation checkpointing; leave it out",
     "sampler.type": "sampler.S_churn: 0 is CorrDiff's deterministic sampler, above 0 its stochastic one",
     "generation.perf.force_fp16": "perf.fp_optimizations=amp-bf16",

@@ -104,7 +104,8 @@ def _flow_source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening:
         known = None if opening.channels is None else opening.channels["vorticity"]
         moments = None if known is None else Moments(1, known.mean, known.std**2)
         folder = config.data_path or "outputs/data"
-        return open_split(folder, kolmogorov_splits(config), opening.split, moments, opening.ranks.device)
+        with opening.ranks.main_first():
+            return open_split(folder, kolmogorov_splits(config), opening.split, moments, opening.ranks.device)
     if config.data_path is None:
         raise InputError("dataset=ns_re40 needs the file: set dataset.data_path=.../2D_NS_Re40.npy")
     return NSRe40Source(

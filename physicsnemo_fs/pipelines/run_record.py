@@ -17,9 +17,27 @@ from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path, make_folder, read_json, write_json
+from physicsnemo_fs.launchers import detect
 from physicsnemo_fs.models.base import FSModule
+from physicsnemo_fs.provenance import start_record
 
 FINISHED = "finished.json"
+STARTS = "starts"
+
+
+def record_start(config: Any, folder: Path, ranks: Ranks) -> None:
+    """Write ``starts/<id>.json``: when, where, by which command and code this start ran, with its whole configuration.
+
+    Args:
+        config: The whole configuration.
+        folder: Folder of the run.
+        ranks: This process among its peers; the main one writes.
+    """
+    if not ranks.is_main:
+        return
+    place = {"launcher": detect().launcher, "ranks": ranks.world_size, "device": str(ranks.device)}
+    record = start_record() | place | {"config": asdict(config)}
+    write_json(record, folder / STARTS / f"{record['id']}.json")
 
 
 def stage_record(

@@ -27,6 +27,7 @@ from physicsnemo_fs.pipelines.pictures import ensemble_picture
 from physicsnemo_fs.pipelines.run_record import (
     FINISHED,
     claim_folder,
+    record_start,
     require_same_data,
     stage_record,
     trained_on,
@@ -65,15 +66,12 @@ def train(config: TrainConfig) -> TrainResult:
     with process_group(config.training.perf.num_threads) as ranks:
         torch.manual_seed(config.seed)
         run_dir = make_folder(config.run_dir)
-        if not ranks.is_main:
-            ranks.barrier()
+        record_start(config, run_dir, ranks)
         training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=run_dir / "statistics.json"))
         channels = {channel.name: channel for channel in (*training.input_channels, *training.output_channels)}
         validation = open_dataset(
             config.dataset, Opening("validation", min(training.grid.shape), channels, ranks=ranks)
         )
-        if ranks.is_main:
-            ranks.barrier()
         paths: dict[str, Path | None] = {"regression": None, "diffusion": None}
         if config.stage in ("regression", "all"):
             paths["regression"] = _train_regression(config, run_dir / "regression", training, validation, ranks)

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,20 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from physicsnemo_fs.config import HyperParameters, TrainingConfig
-from physicsnemo_fs.data.sampler import EpochSampler, evenly_spread, rank_share
+from physicsnemo_fs.data.loader import READING, LoadedBatch, batches
+from physicsnemo_fs.data.sampler import EpochSampler, evenly_spread
+from physicsnemo_fs.data.schedule import Piece, Schedule, TrainingSchedule, pieces_of
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
-from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.errors import InputError, TrainingDiverged
 from physicsnemo_fs.files import make_folder
 from physicsnemo_fs.pipelines.checkpoints import load_state, network_path, newest, save_network, save_state
 from physicsnemo_fs.pipelines.optimisation import MovingAverage, build_optimizer, learning_rate
-from physicsnemo_fs.pipelines.stages import Draw, Stage, to_device
+from physicsnemo_fs.pipelines.stages import Draw, Stage
 from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import derive_key
 
 STATE_PATTERN = "checkpoint.0.*.pt"
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss or the gradient is not finite."""
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -136,14 +134,32 @@ class Trainer:
 
     # --- one step ----------------------------------------------------------------------------------------------
 
-    def _micro_batches(self) -> Iterator[tuple[list[int], list[int]]]:
-        """Give this rank's share of the global batch, in pieces that fit in memory: sample ids and epochs."""
-        share = rank_share(self.hp.total_batch_size, self.ranks.rank, self.ranks.world_size)
-        step = self.hp.batch_size_per_gpu or max(1, len(share))
-        for start in range(0, len(share), step):
-            piece = share[start : start + step]
-            ids, epochs = self.sampler.indices(self.images + piece.start, len(piece))
-            yield [int(i) for i in ids], [int(e) for e in epochs]
+    def _schedule(self) -> TrainingSchedule:
+        """Give this rank's micro-batches of the steps that are left."""
+        hp, ranks = self.hp, self.ranks
+        return TrainingSchedule(
+            self.sampler,
+            self.images,
+            hp.training_duration,
+            hp.total_batch_size,
+            hp.batch_size_per_gpu,
+            ranks.rank,
+            ranks.world_size,
+        )
+
+    def _loading(
+        self, dataset: DownscalingDataset, schedule: Schedule, key: Callable[[int, int], int] | None = None
+    ) -> AbstractContextManager[Iterator[LoadedBatch]]:
+        perf = self.config.perf
+        return batches(
+            dataset, schedule, key=key, device=self.ranks.device, prefetch=perf.prefetch, workers=perf.data_workers
+        )
+
+    def _augmentation_key(self, epoch: int, sample: int) -> int:
+        return Draw(self.seed, self.stage.name, epoch, sample).key("augmentation")
+
+    def _draws(self, purpose: str, piece: Piece) -> list[Draw]:
+        return [Draw(self.seed, purpose, e, i) for e, i in zip(piece.epochs, piece.samples, strict=True)]
 
     def _step(self, network: torch.nn.Module) -> tuple[float, float]:
         rate = learning_rate(self.hp, self.images)
@@ -152,14 +168,13 @@ class Trainer:
         # what dropout draws is a function of the step and the rank, so that a resumed run draws the same
         torch.manual_seed(derive_key(self.seed, self.stage.name, "dropout", self.images, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
-        micro_batches = list(self._micro_batches())
+        count = self._schedule().pieces_per_step
         total = torch.zeros((), device=self.ranks.device)
-        for number, (ids, epochs) in enumerate(micro_batches):
-            draws = [Draw(self.seed, self.stage.name, e, i) for i, e in zip(ids, epochs, strict=True)]
+        for number in range(count):
             with nvtx.annotate("data"):
-                keys = [d.key("augmentation") for d in draws] if self.config.augment else None
-                batch = to_device(self.dataset.fetch(ids, keys), self.ranks.device)
-            last = number == len(micro_batches) - 1
+                loaded = next(self._loaded)
+            batch, draws = loaded.batch, self._draws(self.stage.name, loaded.piece)
+            last = number == count - 1
             with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
                 with nvtx.annotate("forward"), autocast(self.ranks.device, self.config.perf.fp_optimizations):
                     loss = self.stage.losses(network, batch, draws).sum() / self.hp.total_batch_size
@@ -192,12 +207,11 @@ class Trainer:
         ids = ids[self.ranks.rank :: self.ranks.world_size]
         sums = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
         batch_size = self.hp.batch_size_per_gpu or self.hp.total_batch_size
-        for start in range(0, len(ids), batch_size):
-            chunk = ids[start : start + batch_size]
-            batch = to_device(self.validation.fetch(chunk), self.ranks.device)
-            draws = [Draw(self.seed, "validation-" + self.stage.name, 0, i) for i in chunk]
-            losses = self.stage.losses(self.average.network, batch, draws)
-            sums += torch.stack([losses.double().sum(), torch.tensor(float(len(chunk)), device=losses.device)])
+        with self._loading(self.validation, pieces_of(ids, batch_size)) as loaded:
+            for one in loaded:
+                draws = self._draws("validation-" + self.stage.name, one.piece)
+                losses = self.stage.losses(self.average.network, one.batch, draws)
+                sums += torch.stack([losses.double().sum(), torch.tensor(float(len(draws)), device=losses.device)])
         total, number = self.ranks.sum(sums).tolist()
         return total / number
 
@@ -210,7 +224,8 @@ class Trainer:
             network = torch.compile(network)  # type: ignore[assignment]
         if self.ranks.world_size > 1:
             network = DistributedDataParallel(network)
-        with self._logs() as log:
+        key = self._augmentation_key if self.config.augment else None
+        with self._logs() as log, self._loading(self.dataset, self._schedule(), key) as self._loaded:
             while not self.finished:
                 self._advance(network, log)
         self.network.eval()
@@ -229,7 +244,8 @@ class Trainer:
             self.best = min(self.best, value)
             self.stopped_early = self.hp.patience is not None and self.bad_validations >= self.hp.patience
             if self.picture and io.sample_pictures and self.ranks.is_main:
-                self.picture(self.average.network, self.folder / "pictures" / f"validation.0.{self.images}.png")
+                with READING:
+                    self.picture(self.average.network, self.folder / "pictures" / f"validation.0.{self.images}.png")
         if crossed(before, self.images, io.save_checkpoint_freq) and not self.finished:
             self.save()
 

@@ -85,6 +85,8 @@ class KolmogorovDataset:
         (4, (2, 3, 4, 4), (2, 1, 16, 16))
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         source: FieldSource,

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Several ranks without a launcher: forked from the test, so that nothing is imported again."""
+
+import multiprocessing
+import os
+import socket
+
+import pytest
+import torch
+
+LONGEST_WAIT = 120
+"""Seconds after which a rank counts as hanging."""
+
+
+def on_ranks(world_size, task, *arguments):
+    """Run ``task(*arguments)`` on forked ranks; give their exit statuses."""
+    if torch.cuda.is_available():
+        pytest.skip("ranks on CPUs only: a CUDA context does not survive a fork")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+
+    def run(rank):
+        place = {"RANK": rank, "WORLD_SIZE": world_size, "LOCAL_RANK": rank, "MASTER_PORT": port}
+        os.environ.update({k: str(v) for k, v in place.items()} | {"MASTER_ADDR": "localhost"})
+        torch.set_num_threads(1)  # makes torch's thread pool anew, before several threads of the fork would
+        task(*arguments)
+
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(rank,)) for rank in range(world_size)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(LONGEST_WAIT)
+        process.kill()
+        process.join()
+    return [process.exitcode for process in processes]

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Training on several ranks: exact resume, on another rank count too, and one record a start."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from ranks import on_ranks
+from small_run import small_config
+from test_train import assert_equal_up_to_rounding, assert_same, weights
+
+from physicsnemo_fs.distributed import process_group
+from physicsnemo_fs.pipelines.assembly import open_dataset
+from physicsnemo_fs.pipelines.train import train
+from physicsnemo_fs.pipelines.trainer import Trainer
+
+
+def interrupted_train(config):
+    """Train as far as three steps."""
+    step, taken = Trainer._step, []
+
+    def counted(self, network):
+        taken.append(self.images)
+        if len(taken) == 4:
+            raise SystemExit(5)
+        return step(self, network)
+
+    Trainer._step = counted
+    train(config)
+
+
+@pytest.fixture(scope="module")
+def configured(data):
+    def configure(folder, prefetch=2):
+        whole = small_config(data, folder)
+        whole.training.perf.prefetch = prefetch
+        whole.training.hp.batch_size_per_gpu = 3
+        return replace(whole, stage="regression")
+
+    return configure
+
+
+@pytest.fixture(scope="module")
+def on_two(run_dir, configured, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    assert on_ranks(2, train, configured(folder)) == [0, 0]
+    return folder
+
+
+def test_two_ranks_resume_bit_for_bit(configured, on_two, tmp_path):
+    assert on_ranks(2, interrupted_train, configured(tmp_path)) == [5, 5]
+    assert on_ranks(2, train, configured(tmp_path, prefetch=0)) == [0, 0]
+    assert_same(weights(tmp_path, "regression"), weights(on_two, "regression"))
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 4), (4, 1)])
+def test_another_rank_count_continues_the_run(first, then, configured, on_two, tmp_path):
+    assert on_ranks(first, interrupted_train, configured(tmp_path)) == [5] * first
+    assert on_ranks(then, train, configured(tmp_path)) == [0] * then
+    assert_equal_up_to_rounding(tmp_path, on_two, "regression")
+
+
+def test_ranks_measure_together_while_they_open_the_data(configured, on_two, tmp_path, monkeypatch):
+    def measuring(config, opening):
+        assert opening.ranks.sum(torch.ones(1)) == 2
+        return open_dataset(config, opening)
+
+    monkeypatch.setattr("physicsnemo_fs.pipelines.train.open_dataset", measuring)
+    assert on_ranks(2, train, configured(tmp_path)) == [0, 0]
+    assert_same(weights(tmp_path, "regression"), weights(on_two, "regression"))
+
+
+def test_the_main_rank_goes_first(tmp_path):
+    def claim():
+        with process_group() as ranks, ranks.main_first():
+            time.sleep(0.1 if ranks.is_main else 0)
+            (tmp_path / "order").open("a").write(str(ranks.rank))
+
+    assert on_ranks(3, claim) == [0, 0, 0]
+    assert (tmp_path / "order").read_text()[0] == "0"
+
+
+def test_every_start_leaves_a_record(configured, on_two):
+    (path,) = (on_two / "starts").glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["id"] == path.stem
+    assert (record["launcher"], record["ranks"], record["device"]) == ("torchrun", 2, "cpu")
+    assert record["config"]["training"]["hp"]["total_batch_size"] == 8
+    assert {"host", "command", "directory", "started", "python", "packages"} < set(record)
+    assert set(record["code"]) == {"version", "revision", "modified"}
