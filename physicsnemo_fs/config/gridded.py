@@ -24,7 +24,9 @@ class NetCDFDatasetConfig(DatasetConfig):
     select: dict[str, Any] = key({}, "Choice along further dimensions, for example {number: 0, step: 6h}.")
     period: list[str] | None = key(None, "[start, end] in ISO 8601, both included; null for the whole record.")
     region: list[float] | None = key(None, "[south, north, west, east] in degrees; null for the whole domain.")
-    regions: dict[str, Any] = key({}, "Boxes by split, {train: [[s, n, w, e], ...], test: [...]}: split by region.")
+    regions: dict[str, Any] = key(
+        {}, "Boxes by split and name, {train: {alps: [s, n, w, e], ...}, test: {...}}: split by region."
+    )
     periods: dict[str, Any] = key({}, "Periods by split, {train: [[start, end], ...], test: [...]}: split by these.")
     block: str = key("5d", "Otherwise whole blocks of this length are held out, spread over the record.")
     validation_fraction: float = key(0.1, "Share of the blocks for validation.", least=0, below=1)

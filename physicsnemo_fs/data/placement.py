@@ -56,7 +56,7 @@ def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -
     latitude = longitude = None
     if north is not None and east is not None:
         if north.dims == (layout.y,) and east.dims == (layout.x,):
-            return Coordinates(_numbers(north), _numbers(east), "degrees", True)
+            return Coordinates(_numbers(north), _longitudes(array, east), "degrees", True)
         if set(north.dims) == set(east.dims) == {layout.y, layout.x}:
             latitude, longitude = (_numbers(c.transpose(layout.y, layout.x)) for c in (north, east))
     projection = grid_mapping(dataset, array)
@@ -72,6 +72,18 @@ def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -
 
 def _numbers(coordinate: xr.DataArray) -> np.ndarray:
     return np.asarray(coordinate.values, np.float64)
+
+
+def _longitudes(array: xr.DataArray, coordinate: xr.DataArray) -> np.ndarray:
+    """Give longitudes in the order of the values: cfgrib sorts those of a GRIB field that crosses Greenwich."""
+    found = _numbers(coordinate)
+    attributes = array.attrs
+    names = [f"GRIB_longitudeOf{end}GridPointInDegrees" for end in ("First", "Last")]
+    regular = attributes.get("GRIB_gridType") == "regular_ll" and not attributes.get("GRIB_iScansNegatively")
+    if not regular or not set(names) <= set(attributes):
+        return found
+    first, last = (float(attributes[name]) for name in names)
+    return first + np.linspace(0.0, (last - first) % 360.0, len(found))
 
 
 @dataclass(frozen=True)

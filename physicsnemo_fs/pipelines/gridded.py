@@ -3,7 +3,7 @@
 """Opening ``dataset=netcdf``: files, splits, normalisation."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,7 +56,7 @@ def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDa
         InputError: In one line the file, the variable and the remedy.
     """
     _check(config, opening)
-    regions = [_sources(config, box, opening.truth_required) for box in _boxes(config, opening.split)]
+    regions = [_sources(config, box, opening.truth_required) for box in _boxes(config, opening.split, opening.region)]
     rules = parse_missing(config.missing, _all_channels(regions[0]))
     outputs, inputs, invariants = _normalisation(config, opening, regions, rules)
     patch = config.patch_shape if opening.truth_required else None
@@ -103,12 +103,30 @@ def _check(config: NetCDFDatasetConfig, opening: Opening) -> None:
         raise InputError(f"dataset.patch_shape must be [rows, columns]: got {config.patch_shape}")
 
 
-def _boxes(config: NetCDFDatasetConfig, split: str) -> list[list[float] | None]:
+def region_boxes(config: NetCDFDatasetConfig, split: str) -> dict[str, list[float]]:
+    """Give the boxes of a split by name; none where the data is not split by region.
+
+    Raises:
+        InputError: If the split has no box, or they have no names.
+    """
     if not config.regions:
+        return {}
+    boxes = config.regions.get(split)
+    if not boxes or not isinstance(boxes, Mapping):
+        raise InputError(
+            f"dataset.regions must name boxes for {split}: got {boxes or ', '.join(config.regions)}; write "
+            f"{{{split}: {{alps: [44, 48, 6, 14]}}}}"
+        )
+    return {str(name): list(box) for name, box in boxes.items()}
+
+
+def _boxes(config: NetCDFDatasetConfig, split: str, region: str | None = None) -> list[list[float] | None]:
+    boxes = region_boxes(config, split)
+    if region is not None and region not in boxes:
+        raise InputError(f"the {split} split must have the region {region!r}: it has {', '.join(boxes) or 'none'}")
+    if not boxes:
         return [config.region]
-    if not config.regions.get(split):
-        raise InputError(f"dataset.regions must name boxes for {split}: got {', '.join(config.regions)}; add some")
-    return [list(box) for box in config.regions[split]]
+    return [box for name, box in boxes.items() if region in (None, name)]
 
 
 def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_required: bool = True) -> Sources:
@@ -183,7 +201,11 @@ def _normalisation(
             tuple(_known(known, c) for c in regions[0].input.channels),
             _static(config, opening, regions, rules),
         )
-    training = regions if opening.split == "train" else [_sources(config, box) for box in _boxes(config, "train")]
+    training = (
+        regions
+        if opening.split == "train" and opening.region is None
+        else [_sources(config, box) for box in _boxes(config, "train")]
+    )
     foreign = set(config.transforms) - {channel.name for channel in _all_channels(training[0])}
     if foreign:
         raise InputError(f"dataset.transforms must be of variables of the dataset: got {min(foreign)!r}; correct it")

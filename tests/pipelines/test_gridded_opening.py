@@ -122,7 +122,7 @@ def test_splits_by_period(folder):
 
 
 def test_splits_by_region_use_every_time_and_the_training_statistics(folder):
-    regions = {"train": [[40, 42, 0, 3], [42, 44, 0, 3]], "test": [[40, 44, 3, 6]]}
+    regions = {"train": {"south": [40, 42, 0, 3], "north": [42, 44, 0, 3]}, "test": {"east": [40, 44, 3, 6]}}
     config = configured(folder, target=["t2m"], regions=regions, patch_shape=[8, 8])
     training, test = (open_gridded(config, Opening(split)) for split in ("train", "test"))
     assert len(training) == 480
@@ -132,6 +132,11 @@ def test_splits_by_region_use_every_time_and_the_training_statistics(folder):
     assert training.output_channels[0].std == pytest.approx(values.std(dtype=float), rel=1e-6)
     assert test.output_channels == training.output_channels
     assert open_gridded(config, Opening("test", truth_required=False)).grid.shape == (16, 12)
+    north = open_gridded(config, Opening("train", truth_required=False, region="north"))
+    assert north.grid.origin == (42.0, 0.0)
+    assert north.output_channels == training.output_channels
+    with pytest.raises(InputError, match="'west'.*east"):
+        open_gridded(config, Opening("test", region="west"))
     with pytest.raises(InputError, match="boxes for validation"):
         open_gridded(config, Opening("validation"))
 
@@ -168,7 +173,8 @@ def test_missing_values_of_the_training_data_are_found_before_training(folder, t
         ({"data_path": None}, "set dataset.data_path"),
         ({"resolution": 64}, "leave resolution"),
         ({"coarsening": "spectral"}, "coarsening out"),
-        ({"regions": {"train": []}, "periods": {"train": []}}, "got both"),
+        ({"regions": {"train": {}}, "periods": {"train": []}}, "got both"),
+        ({"regions": {"train": [[40, 42, 0, 3]]}}, "must name boxes"),
         ({"patch_shape": [1, 2, 3]}, r"\[rows, columns\]"),
         ({"transforms": {"tpp": "log1p"}}, "got 'tpp'"),
         ({"missing": {"tpp": "mask"}}, "got 'tpp'"),
