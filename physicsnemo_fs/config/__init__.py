@@ -26,6 +26,7 @@ from physicsnemo_fs.config.generation import (
     SamplerConfig,
     ScoreConfig,
 )
+from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
 from physicsnemo_fs.config.models import ConvUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
 from physicsnemo_fs.config.training import (
@@ -41,10 +42,16 @@ from physicsnemo_fs.config.training import (
 
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "generate": GenerateConfig, "score": ScoreConfig, "demo": DemoConfig}
 GROUPS: dict[str, dict[str, type]] = {
-    "dataset": {"kolmogorov": KolmogorovDatasetConfig, "ns_re40": NSRe40DatasetConfig, "plugin": PluginDatasetConfig},
+    "dataset": {
+        "kolmogorov": KolmogorovDatasetConfig,
+        "ns_re40": NSRe40DatasetConfig,
+        "netcdf": NetCDFDatasetConfig,
+        "zarr": ZarrDatasetConfig,
+        "plugin": PluginDatasetConfig,
+    },
     "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
 }
-MAPPINGS = (".options", ".transforms", ".missing")
+MAPPINGS = (".options", ".transforms", ".missing", ".select", ".regions", ".periods")
 """Keys whose values are mappings with keys of the user's own."""
 
 
@@ -125,6 +132,7 @@ __all__ = [
     "KolmogorovDatasetConfig",
     "ModelConfig",
     "NSRe40DatasetConfig",
+    "NetCDFDatasetConfig",
     "NoiseConfig",
     "PerformanceConfig",
     "PluginDatasetConfig",
@@ -135,6 +143,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingIOConfig",
     "TrainingPerformanceConfig",
+    "ZarrDatasetConfig",
     "check_groups",
     "check_values",
     "is_known",

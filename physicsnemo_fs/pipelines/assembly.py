@@ -11,6 +11,7 @@ from physicsnemo_fs.config import (
     FSUNOConfig,
     KolmogorovDatasetConfig,
     ModelConfig,
+    NetCDFDatasetConfig,
     NoiseConfig,
     NSRe40DatasetConfig,
     PluginDatasetConfig,
@@ -29,6 +30,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.fsuno import FSUNO
+from physicsnemo_fs.pipelines.gridded import open_gridded, region_boxes
 
 
 def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
@@ -66,7 +68,7 @@ def knows_its_statistics(config: DatasetConfig) -> bool:
 
 def region_names(config: DatasetConfig, split: str) -> tuple[str, ...]:
     """Give the names of the regions that have samples of a split; none where a dataset is not made of regions."""
-    return ()
+    return tuple(region_boxes(config, split)) if isinstance(config, NetCDFDatasetConfig) else ()
 
 
 def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
@@ -80,6 +82,8 @@ def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
         return plugin.open(plugin_options(plugin, config.options), opening)
     if isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig):
         return _open_flow(config, opening)
+    if isinstance(config, NetCDFDatasetConfig):
+        return open_gridded(config, opening)
     raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=<name>")
 
 
