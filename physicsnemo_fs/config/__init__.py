@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from physicsnemo_fs.config.build import BuildConfig
 from physicsnemo_fs.config.corrdiff import REPLACED_CONFIGS, REPLACED_KEYS, replacement
 from physicsnemo_fs.config.datasets import (
     DatasetConfig,
@@ -40,7 +41,13 @@ from physicsnemo_fs.config.training import (
     stage_hyperparameters,
 )
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "generate": GenerateConfig, "score": ScoreConfig, "demo": DemoConfig}
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "score": ScoreConfig,
+    "demo": DemoConfig,
+    "build": BuildConfig,
+}
 GROUPS: dict[str, dict[str, type]] = {
     "dataset": {
         "kolmogorov": KolmogorovDatasetConfig,
@@ -121,6 +128,7 @@ __all__ = [
     "REPLACED_CONFIGS",
     "REPLACED_KEYS",
     "SCHEMAS",
+    "BuildConfig",
     "ConvUNetConfig",
     "DatasetConfig",
     "DemoConfig",

@@ -17,15 +17,13 @@ class SourceConfig:
     """Variables of some files."""
 
     data_path: Any = key(None, "NetCDF, Zarr or GRIB: a file, a pattern, a folder, or a list of them.")
-    variables: list[Any] = key(
-        [], "name, name@level or new=name; or {name: ..., unit: ..., long_name: ...} where the file says less."
-    )
-    transforms: dict[str, Any] = key(
-        {}, "Normalisation of each variable: standard, minmax, log1p or quantile, or {kind: log1p, scale: 0.1}."
+    variables: list[Any] = key([], "name or name@level; or {name: new, source: name@level, unit: ..., long_name: ...}.")
+    transforms: Any = key(
+        None, "Normalisation by variable, null for standard: {rain: {kind: log1p, scale: 0.1}, t2m: minmax}."
     )
     missing_value: float | None = key(None, "A further value that means none.")
     region: list[float] | None = key(None, "Read only [south, north, west, east], in degrees.")
-    select: dict[str, Any] = key({}, "Choice along further dimensions, for example {number: 0}.")
+    select: Any = key(None, "Choice along further dimensions, for example {number: 0}.")
     engine: str | None = key(None, "xarray engine; null finds it by the files.")
 
 
@@ -35,7 +33,7 @@ class FineSourceConfig(SourceConfig):
 
     data_path: Any = key(MISSING, "NetCDF, Zarr or GRIB: a file, a pattern, a folder, or a list of them.")
     variables: list[Any] = key(
-        MISSING, "name, name@level or new=name; or {name: ..., unit: ..., long_name: ...} where the file says less."
+        MISSING, "name or name@level; or {name: new, source: name@level, unit: ..., long_name: ...}."
     )
     spacing: float | None = key(None, "Spacing in degrees to regrid to; null keeps the source's cells.", above=0)
     origin: list[float] = key([0.0, 0.0], "Latitude and longitude of a corner of a coarse cell, for `spacing`.")

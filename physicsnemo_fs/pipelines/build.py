@@ -20,11 +20,12 @@ from physicsnemo_fs.data.builder.regrid import Method
 from physicsnemo_fs.data.builder.run import build_store
 from physicsnemo_fs.data.gridded import GriddedFields, open_fields
 from physicsnemo_fs.data.splits import LABELS, UNUSED, parse_duration
-from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.data.types import Channel, Fields, Grid
 from physicsnemo_fs.errors import InputError
 
 NOT_CONTENT = ("output", "executor", "workers", "dask_address", "dry_run", "picture")
 FULL_TURN = 359.0
+DESCRIPTION = ("unit", "long_name", "standard_name")
 
 
 def build(config: BuildConfig) -> Path | None:
@@ -92,8 +93,20 @@ def recipe_of(config: BuildConfig) -> Recipe:
         invariants_method=cast(Method, config.invariants.method),
         least_valid=config.least_valid,
         tolerance=parse_duration(config.coarse.tolerance),
-        transforms={**config.fine.transforms, **config.coarse.transforms, **config.invariants.transforms},
+        transforms=_transforms(config),
     )
+
+
+def _transforms(config: BuildConfig) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("fine", "coarse", "invariants"):
+        declared = getattr(config, name).transforms or {}
+        if not isinstance(declared, Mapping):
+            raise InputError(
+                f"{name}.transforms must be a mapping by variable: got {declared!r}; write for example {{t2m: minmax}}"
+            )
+        found.update(declared)
+    return found
 
 
 def recipe_without_transforms(recipe: Recipe) -> Recipe:
@@ -101,9 +114,7 @@ def recipe_without_transforms(recipe: Recipe) -> Recipe:
     return replace(recipe, transforms={})
 
 
-def open_source(
-    config: SourceConfig, name: str, period: list[str] | None, targets: list[Grid] | None = None
-) -> GriddedFields:
+def open_source(config: SourceConfig, name: str, period: list[str] | None, targets: list[Grid] | None = None) -> Fields:
     """Open a source with the names and units of the configuration.
 
     Args:
@@ -120,7 +131,7 @@ def open_source(
     def opened(region: list[float] | None) -> GriddedFields:
         return open_fields(
             config.data_path,
-            [record["name"] for record in records],
+            [record["wanted"] for record in records],
             engine=config.engine,
             period=period,
             region=region,
@@ -135,19 +146,22 @@ def open_source(
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     fields.channels = tuple(_described(c, r) for c, r in zip(fields.channels, records, strict=True))
-    return fields
+    return cast(Fields, fields)
 
 
 def _variable(entry: Any, name: str) -> Mapping[str, str]:
-    record = {"name": entry} if isinstance(entry, str) else entry
-    known = ("name", "unit", "long_name", "standard_name")
-    if not isinstance(record, Mapping) or "name" not in record or not set(record) <= set(known):
-        raise InputError(f"{name}.variables must be names or mappings of {', '.join(known)}: got {entry!r}")
-    return {key: str(value) for key, value in record.items()}
+    if isinstance(entry, str):
+        return {"wanted": entry}
+    if not isinstance(entry, Mapping) or "name" not in entry or not set(entry) <= {"name", "source", *DESCRIPTION}:
+        raise InputError(
+            f"{name}.variables must be names or mappings of name, source, {', '.join(DESCRIPTION)}: got {entry!r}"
+        )
+    wanted = f"{entry['name']}={entry['source']}" if "source" in entry else str(entry["name"])
+    return {"wanted": wanted, **{key: str(entry[key]) for key in DESCRIPTION if key in entry}}
 
 
 def _described(channel: Channel, record: Mapping[str, str]) -> Channel:
-    return replace(channel, **{key: value for key, value in record.items() if key != "name"})  # type: ignore[arg-type]
+    return replace(channel, **{key: value for key, value in record.items() if key != "wanted"})  # type: ignore[arg-type]
 
 
 def _round_the_globe(grid: Grid) -> bool:
@@ -206,7 +220,7 @@ def _named(plan: Plan) -> list[tuple[str, Any]]:
     return [(name, fields) for name, fields in pairs if fields is not None]
 
 
-def _sources(fields: GriddedFields) -> str:
+def _sources(fields: Fields) -> str:
     names = ", ".join(f"{c.name} [{c.unit}]" for c in fields.channels)
     files = len(_paths(fields))
     height, width = fields.grid.shape

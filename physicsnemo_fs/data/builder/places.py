@@ -112,6 +112,7 @@ def place_regions(
         raise InputError(f"each region must have a name of its own: got {names}; rename one")
     places = []
     for region in regions:
+        _require_within(source, region, factor * (spacing or max(source.spacing)))
         if spacing is None:
             window = _whole_blocks(source, region, factor)
             fine = part = cut(source, window)
@@ -124,11 +125,22 @@ def place_regions(
     return tuple(places)
 
 
+def _require_within(source: Grid, region: Region, cell: float) -> None:
+    """Refuse a box that leaves the source by more than a coarse cell."""
+    if region.box is None or not on_sphere(source) or source.projection is not None:
+        return
+    south, north, west, east = _wrapped(region.box, source)
+    for (low, high), axis in (((south, north), 0), ((west, east), 1)):
+        own = edges(source, axis)
+        if low < own[0] - cell or high > own[-1] + cell:
+            raise _empty(source, region, "cells of the source only")
+
+
 def _whole_blocks(source: Grid, region: Region, factor: int) -> Window:
     inside = _inside(source, region)
     rows, columns = (_trimmed(line, factor) for line in inside)
     if rows.stop <= rows.start or columns.stop <= columns.start:
-        raise _empty(source, region, f"{factor} x {factor} cells of the source")
+        raise _empty(source, region, f"a coarse cell of {factor} x {factor} cells")
     return rows, columns
 
 
@@ -159,7 +171,7 @@ def _inside(source: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
         return rows, columns
     longitude = west + (source.longitude - west) % 360.0
     inside = (source.latitude >= south) & (source.latitude <= north) & (longitude <= east)
-    return inside.any(axis=1), inside.any(axis=0)
+    return np.asarray(inside.any(axis=1)), np.asarray(inside.any(axis=0))
 
 
 def _wrapped(box: Box, source: Grid) -> Box:
@@ -188,7 +200,7 @@ def _own_grid(source: Grid, region: Region, factor: int, spacing: float, origin:
         corners.append(float(start + first * step))
         counts.append(int(last - first))
     if min(counts) < 1:
-        raise _empty(source, region, f"{step:g} x {step:g} degrees")
+        raise _empty(source, region, f"a coarse cell of {step:g} x {step:g} degrees")
     shape = (counts[0] * factor, counts[1] * factor)
     extent = (counts[0] * step, counts[1] * step)
     return latlon(Grid(shape, extent, (corners[0], corners[1]), "cell", "bounded", source.unit))
@@ -198,8 +210,8 @@ def _empty(source: Grid, region: Region, cell: str) -> InputError:
     (south, north), (west, east) = (edges(source, axis)[[0, -1]] for axis in (0, 1))
     box = "the whole domain" if region.box is None else f"box {[float(f'{v:g}') for v in region.box]}"
     return InputError(
-        f"region {region.name} must hold a coarse cell of {cell}: {box} does not; the source spans {south:g} to "
-        f"{north:g} by {west:g} to {east:g} {source.unit}"
+        f"region {region.name} must hold {cell}: {box} does not; the source spans {south:g} to {north:g} by "
+        f"{west:g} to {east:g} {source.unit}"
     )
 
 

@@ -19,8 +19,8 @@ from physicsnemo_fs.data.builder.plan import Plan
 from physicsnemo_fs.data.builder.writing import define_store, finish_store
 from physicsnemo_fs.data.signature import first_difference
 from physicsnemo_fs.data.splits import LABELS
-from physicsnemo_fs.data.statistics import fitted
-from physicsnemo_fs.data.store_layout import FORMAT, PARTS, Part
+from physicsnemo_fs.data.statistics import SUMS, fitted
+from physicsnemo_fs.data.store_layout import FORMAT, Part
 from physicsnemo_fs.data.store_reader import open_store
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
@@ -68,10 +68,10 @@ def build_store(
         _begin(building, plan, record)
         job = Job(building / "store", plan.light())
         _make_pieces(job, building, executor, progress)
-        channels = _fit(plan, building)
-        described = {part: [c.to_dict() for c in found] for part, found in channels.items()}
-        regions = [place.region.name for place in plan.places]
-        finish_store(job.store, {**record, "regions": regions, "samples": _samples(plan), "channels": described})
+        tables = _tables(plan, building)
+        channels = {part: [c.to_dict() for c in fit] for part, fit in _fit(plan, tables).items()}
+        regions = {place.region.name: _present(plan, tables, i) for i, place in enumerate(plan.places)}
+        finish_store(job.store, {**record, "regions": list(regions), "present": regions, "channels": channels})
         os.replace(job.store, path)
         shutil.rmtree(building)
     return path
@@ -135,7 +135,7 @@ def _make_pieces(job: Job, building: Path, executor: Executor, progress: Progres
     running: dict[Future, str] = {}
     try:
         while missing or running:
-            while missing and len(running) < IN_FLIGHT:
+            while missing and len(running) < IN_FLIGHT and not any(future.done() for future in running):
                 name = missing.pop(0)
                 running[executor.submit(*work[name])] = name
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -162,24 +162,32 @@ def _keep(table: np.ndarray, path: Path) -> None:
         np.save(temporary, table)
 
 
-def _fit(plan: Plan, building: Path) -> dict[Part, tuple[Channel, ...]]:
-    """Give the channels with the normalisation of the training samples, if there are any."""
-    tables = np.concatenate([np.load(_record(building, f"{p[0]:08d}")) for p in plan.pieces])
-    chosen = tables.swapaxes(0, 1)[plan.labels == LABELS["train"]]
-    trained = [LABELS["train"] in labels for labels in plan.labels]
+def _tables(plan: Plan, building: Path) -> dict[Part, np.ndarray]:
+    """Give the statistics of every sample, shape ``(region, time, channel, column)``; static fields have one time."""
+    moving = np.concatenate([np.load(_record(building, f"{p[0]:08d}")) for p in plan.pieces]).swapaxes(0, 1)
     columns = len(plan.channels("fine"))
-    by_part = {"fine": chosen[:, :columns], "coarse": chosen[:, columns:]}
+    tables: dict[Part, np.ndarray] = {"fine": moving[:, :, :columns], "coarse": moving[:, :, columns:]}
     if plan.invariants is not None:
-        by_part["invariants"] = np.load(_record(building, STATIC))[trained]
+        tables["invariants"] = np.load(_record(building, STATIC))[:, None]
+    return tables
+
+
+def _fit(plan: Plan, tables: Mapping[Part, np.ndarray]) -> dict[Part, tuple[Channel, ...]]:
+    """Give the channels with the normalisation of the training samples, if there are any."""
+    training = plan.labels == LABELS["train"]
     found: dict[Part, tuple[Channel, ...]] = {}
-    for part in PARTS:
-        pairs = list(zip(plan.channels(part), plan.normalisations(part), strict=True))
-        if not len(chosen):
-            found[part] = tuple(channel for channel, _ in pairs)
-            continue
-        found[part] = tuple(fitted(channel, kind, by_part[part][:, i]) for i, (channel, kind) in enumerate(pairs))
+    for part, table in tables.items():
+        chosen = table[training] if part != "invariants" else table[training.any(axis=1), 0]
+        pairs = zip(plan.channels(part), plan.normalisations(part), strict=True)
+        found[part] = tuple(fitted(c, kind, chosen[:, i]) if len(chosen) else c for i, (c, kind) in enumerate(pairs))
     return found
 
 
-def _samples(plan: Plan) -> dict[str, int]:
-    return {split: plan.samples(split) for split in LABELS}
+def _present(plan: Plan, tables: Mapping[Part, np.ndarray], region: int) -> dict[str, dict[str, float]]:
+    """Give the share of values that are there, by part and variable."""
+    shares: dict[str, dict[str, float]] = {}
+    for part, table in tables.items():
+        present, missing = (table[region, :, :, SUMS.index(name)].sum(axis=0) for name in ("count", "missing"))
+        names = [c.name for c in plan.channels(part)]
+        shares[part] = {n: round(float(p / (p + m)), 6) for n, p, m in zip(names, present, missing, strict=True)}
+    return shares
