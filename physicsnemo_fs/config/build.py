@@ -89,7 +89,11 @@ class BuildConfig:
     invariants: InvariantSourceConfig = key(InvariantSourceConfig, "Static fine fields.")
     lowres_scale_factor: int = key(8, "Fine points per coarse cell along an axis.", least=1)
     period: list[str] | None = key(None, "[start, end] in ISO 8601, both included; null for all times.")
-    regions: list[RegionConfig] = key([], "Parts of the domain, each a group; none means the whole domain.")
+    regions: list[RegionConfig] = key(
+        [],
+        "Parts of the domain, [{name: ..., box: [south, north, west, east], split: ...}]; none means the whole. A region "
+        "with a split keeps only that split's samples.",
+    )
     splits: SplitsConfig = key(SplitsConfig, "How times are shared out.")
     least_valid: float = key(
         0.5, "Least share of a cell that must have values; below it the cell is missing.", least=0, below=1.000001
