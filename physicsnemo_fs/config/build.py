@@ -91,7 +91,7 @@ class BuildConfig:
     period: list[str] | None = key(None, "[start, end] in ISO 8601, both included; null for all times.")
     regions: list[RegionConfig] = key(
         [],
-        "Parts of the domain, [{name: ..., box: [south, north, west, east], split: ...}]; none means the whole. A region "
+        "Parts of the domain, [{name: ..., box: [south, north, west, east], split: ...}]; none means all. A region "
         "with a split keeps only that split's samples.",
     )
     splits: SplitsConfig = key(SplitsConfig, "How times are shared out.")

@@ -4,6 +4,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -29,6 +30,23 @@ def test_processes_have_one_thread_each_and_leave_the_environment_alone(monkeypa
         assert executor.submit(os.getpid).result() != os.getpid()
     assert (os.environ["OMP_NUM_THREADS"], os.environ.get("MKL_NUM_THREADS")) == ("7", None)
     assert usable_cores() >= 1
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal\n"
+        "from physicsnemo_fs.data.builder.executors import open_executor\n"
+        "if __name__ == '__main__':\n"
+        "    with open_executor('processes', 1) as executor:\n"
+        "        print(executor.submit(os.getpid).result(), flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # The worker holds the pipe of standard output too: its end is that of the worker.
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert run.returncode == -signal.SIGKILL
+    assert int(run.stdout) > 0
 
 
 @pytest.mark.slow
