@@ -30,6 +30,7 @@ from physicsnemo_fs.config.generation import (
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
 from physicsnemo_fs.config.models import ConvUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
+from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.config.training import (
     HyperParameters,
     PerformanceConfig,
@@ -55,6 +56,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "netcdf": NetCDFDatasetConfig,
         "zarr": ZarrDatasetConfig,
         "plugin": PluginDatasetConfig,
+        "store": StoreDatasetConfig,
     },
     "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
 }
@@ -147,6 +149,7 @@ __all__ = [
     "SamplerConfig",
     "ScoreConfig",
     "StageHyperParameters",
+    "StoreDatasetConfig",
     "TrainConfig",
     "TrainingConfig",
     "TrainingIOConfig",

@@ -15,6 +15,7 @@ from physicsnemo_fs.config import (
     NoiseConfig,
     NSRe40DatasetConfig,
     PluginDatasetConfig,
+    StoreDatasetConfig,
 )
 from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDataset
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
@@ -31,6 +32,7 @@ from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.pipelines.gridded import open_gridded, region_boxes
+from physicsnemo_fs.pipelines.stored import open_stored, store_regions
 
 
 def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
@@ -68,7 +70,9 @@ def knows_its_statistics(config: DatasetConfig) -> bool:
 
 def region_names(config: DatasetConfig, split: str) -> tuple[str, ...]:
     """Give the names of the regions that have samples of a split; none where a dataset is not made of regions."""
-    return tuple(region_boxes(config, split)) if isinstance(config, NetCDFDatasetConfig) else ()
+    if isinstance(config, NetCDFDatasetConfig):
+        return tuple(region_boxes(config, split))
+    return store_regions(config, split) if isinstance(config, StoreDatasetConfig) else ()
 
 
 def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
@@ -84,6 +88,8 @@ def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
         return _open_flow(config, opening)
     if isinstance(config, NetCDFDatasetConfig):
         return open_gridded(config, opening)
+    if isinstance(config, StoreDatasetConfig):
+        return open_stored(config, opening)
     raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=<name>")
 
 
