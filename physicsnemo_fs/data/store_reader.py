@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from physicsnemo_fs.data.splits import LABELS, positions_of
 from physicsnemo_fs.data.store_layout import FORMAT, PARTS, Part, decode_times, grid_of
-from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.data.types import Channel, Fields, Grid
 from physicsnemo_fs.errors import InputError
 
 
@@ -34,9 +34,9 @@ class Store:
     regions: tuple[str, ...]
     channels: dict[Part, tuple[Channel, ...]]
 
-    def fields(self, region: str, part: Part) -> "StoreFields":
+    def fields(self, region: str, part: Part) -> Fields:
         """Open the fields of a region."""
-        return StoreFields(self.path, region, part)
+        return cast(Fields, StoreFields(self.path, region, part))
 
     def labels(self, region: str) -> UInt8[np.ndarray, " time"]:
         """Give the split of each sample of a region: 0 training, 1 validation, 2 testing, 255 unused."""
