@@ -20,12 +20,23 @@ from physicsnemo_fs.config import GROUPS, REPLACED_CONFIGS, REPLACED_KEYS, SCHEM
 DOCS = Path(__file__).parent
 OUTPUT = DOCS / "_build"
 CONFIGURATION = DOCS / "configuration.md"
-PAGES = ("index", "concepts", "configuration", "coming-from-corrdiff", "files", "kernels", "clusters", "extending")
+PAGES = (
+    "index",
+    "concepts",
+    "data",
+    "configuration",
+    "coming-from-corrdiff",
+    "files",
+    "kernels",
+    "clusters",
+    "extending",
+)
 LICENCE = "<!-- SPDX-FileCopyrightText: The physicsnemo_fs developers -->\n<!-- SPDX-License-Identifier: Apache-2.0 -->"
 COMMANDS = {
     "train": "`physicsnemo-fs train`, `examples/corrdiff_fs/train.py`",
     "generate": "`physicsnemo-fs generate`, `examples/corrdiff_fs/generate.py`",
     "score": "`physicsnemo-fs score`, `examples/corrdiff_fs/score_samples.py`",
+    "build": "`physicsnemo-fs build`, `examples/corrdiff_fs/build.py`",
     "demo": "`physicsnemo-fs demo`, `make demo`",
 }
 PREAMBLE = """\

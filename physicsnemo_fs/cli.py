@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``physicsnemo-fs train|generate|score|demo|doctor``, and the same for the example scripts."""
+"""The command line: ``physicsnemo-fs train|generate|score|build|demo|doctor``, and the same for the example scripts."""
 
 import os
 import re
@@ -233,6 +233,12 @@ def _score(config: Any) -> None:
     print(f"{result.scores_path}\n{result.summary_path}")  # noqa: T201
 
 
+def _build(config: Any) -> None:
+    from physicsnemo_fs.pipelines.build import build as task
+
+    task(config)
+
+
 def _demo(config: Any) -> None:
     require_alone("the demo")
     from physicsnemo_fs.pipelines.demo import demo as task
@@ -243,6 +249,7 @@ def _demo(config: Any) -> None:
 train = application("train", _train)
 generate = application("generate", _generate)
 score = application("score", _score)
+build = application("build", _build)
 demo = application("demo", _demo)
 
 
@@ -257,6 +264,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "train": train,
     "generate": generate,
     "score": score,
+    "build": build,
     "demo": demo,
     "doctor": doctor,
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from physicsnemo_fs.config.build import BuildConfig
 from physicsnemo_fs.config.corrdiff import REPLACED_CONFIGS, REPLACED_KEYS, replacement
 from physicsnemo_fs.config.datasets import (
     DatasetConfig,
@@ -26,8 +27,10 @@ from physicsnemo_fs.config.generation import (
     SamplerConfig,
     ScoreConfig,
 )
+from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
 from physicsnemo_fs.config.models import ConvUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
+from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.config.training import (
     HyperParameters,
     PerformanceConfig,
@@ -39,12 +42,25 @@ from physicsnemo_fs.config.training import (
     stage_hyperparameters,
 )
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "generate": GenerateConfig, "score": ScoreConfig, "demo": DemoConfig}
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "score": ScoreConfig,
+    "demo": DemoConfig,
+    "build": BuildConfig,
+}
 GROUPS: dict[str, dict[str, type]] = {
-    "dataset": {"kolmogorov": KolmogorovDatasetConfig, "ns_re40": NSRe40DatasetConfig, "plugin": PluginDatasetConfig},
+    "dataset": {
+        "kolmogorov": KolmogorovDatasetConfig,
+        "ns_re40": NSRe40DatasetConfig,
+        "netcdf": NetCDFDatasetConfig,
+        "zarr": ZarrDatasetConfig,
+        "plugin": PluginDatasetConfig,
+        "store": StoreDatasetConfig,
+    },
     "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
 }
-MAPPINGS = (".options", ".transforms", ".missing")
+MAPPINGS = (".options", ".transforms", ".missing", ".select", ".regions", ".periods")
 """Keys whose values are mappings with keys of the user's own."""
 
 
@@ -114,6 +130,7 @@ __all__ = [
     "REPLACED_CONFIGS",
     "REPLACED_KEYS",
     "SCHEMAS",
+    "BuildConfig",
     "ConvUNetConfig",
     "DatasetConfig",
     "DemoConfig",
@@ -125,16 +142,19 @@ __all__ = [
     "KolmogorovDatasetConfig",
     "ModelConfig",
     "NSRe40DatasetConfig",
+    "NetCDFDatasetConfig",
     "NoiseConfig",
     "PerformanceConfig",
     "PluginDatasetConfig",
     "SamplerConfig",
     "ScoreConfig",
     "StageHyperParameters",
+    "StoreDatasetConfig",
     "TrainConfig",
     "TrainingConfig",
     "TrainingIOConfig",
     "TrainingPerformanceConfig",
+    "ZarrDatasetConfig",
     "check_groups",
     "check_values",
     "is_known",

@@ -11,9 +11,11 @@ from physicsnemo_fs.config import (
     FSUNOConfig,
     KolmogorovDatasetConfig,
     ModelConfig,
+    NetCDFDatasetConfig,
     NoiseConfig,
     NSRe40DatasetConfig,
     PluginDatasetConfig,
+    StoreDatasetConfig,
 )
 from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDataset
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
@@ -29,6 +31,8 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.fsuno import FSUNO
+from physicsnemo_fs.pipelines.gridded import open_gridded, region_boxes
+from physicsnemo_fs.pipelines.stored import open_stored, store_regions
 
 
 def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
@@ -66,7 +70,9 @@ def knows_its_statistics(config: DatasetConfig) -> bool:
 
 def region_names(config: DatasetConfig, split: str) -> tuple[str, ...]:
     """Give the names of the regions that have samples of a split; none where a dataset is not made of regions."""
-    return ()
+    if isinstance(config, NetCDFDatasetConfig):
+        return tuple(region_boxes(config, split))
+    return store_regions(config, split) if isinstance(config, StoreDatasetConfig) else ()
 
 
 def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
@@ -80,6 +86,10 @@ def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
         return plugin.open(plugin_options(plugin, config.options), opening)
     if isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig):
         return _open_flow(config, opening)
+    if isinstance(config, NetCDFDatasetConfig):
+        return open_gridded(config, opening)
+    if isinstance(config, StoreDatasetConfig):
+        return open_stored(config, opening)
     raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=<name>")
 
 

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that work is handed to, all through the Executor interface of ``concurrent.futures``."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+from physicsnemo_fs.errors import InputError
+
+Engine = Literal["auto", "processes", "mpi", "dask", "none"]
+MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class InThisProcess(Executor):
+    """Does each piece of work when it is handed over."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Do the work and give its result as a future."""
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def usable_cores() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def open_executor(
+    engine: Engine = "auto", workers: int | None = None, address: str | None = None
+) -> Iterator[Executor | None]:
+    """Give an executor for the time of a ``with`` block.
+
+    Args:
+        engine: ``"processes"`` of this machine, each with one thread; ``"mpi"``: the other ranks of ``mpirun``;
+            ``"dask"``: a cluster that runs already; ``"none"``: this process. ``"auto"`` takes Dask if there is an
+            address, MPI under ``mpirun``, else processes.
+        workers: Processes; ``None`` for one a usable core.
+        address: Of Dask's scheduler, such as ``tcp://host:8786``.
+
+    Returns:
+        The executor; ``None`` on the MPI ranks that have served as workers until the block of rank 0 ended.
+
+    Raises:
+        InputError: If the engine is not there.
+
+    Example:
+        >>> with open_executor("none") as executor:
+        ...     executor.submit(pow, 2, 5).result()
+        32
+    """
+    if engine not in get_args(Engine):
+        raise InputError(f"executor must be one of {', '.join(get_args(Engine))}: got {engine!r}; choose one")
+    if engine == "auto":
+        engine = "dask" if address else "mpi" if _mpi_size() > 1 else "processes"
+    if engine == "none":
+        yield InThisProcess()
+    elif engine == "processes":
+        with _processes(workers or usable_cores()) as pool:
+            yield pool
+    elif engine == "mpi":
+        with _mpi() as pool:
+            yield pool
+    else:
+        with _dask(address) as pool:
+            yield pool
+
+
+def _mpi_size() -> int:
+    return max(int(os.environ.get(name, 1)) for name in MPI_SIZES)
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    # One thread each: as many as there are cores do not get in each other's way, and sums keep their order.
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _mpi() -> Iterator[Any]:
+    if _mpi_size() < 2:
+        raise InputError("executor=mpi needs mpirun with two or more processes: write mpirun -n 4 physicsnemo-fs build")
+    try:
+        from mpi4py import MPI
+        from mpi4py.futures import MPICommExecutor
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"mpirun needs an MPI library: install physicsnemo-fs[mpi] ({error})") from error
+    with MPICommExecutor(MPI.COMM_WORLD, root=0) as pool:
+        yield pool
+
+
+@contextmanager
+def _dask(address: str | None) -> Iterator[Executor]:
+    if address is None:
+        raise InputError("executor=dask needs the scheduler's address: add dask_address=tcp://host:8786")
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError("a Dask cluster needs dask: install physicsnemo-fs[dask]") from error
+    try:
+        client = Client(address, timeout="20s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({error}); start one or correct the address"
+        ) from error
+    with client:
+        yield client.get_executor(pure=False)

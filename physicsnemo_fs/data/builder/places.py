@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Where the regions of a store lie: their fine and coarse grids, whole cells of the source or of a grid of choice."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from physicsnemo_fs.data.builder.geometry import (
+    SAME_PLACE,
+    Window,
+    coarsened,
+    covering_window,
+    cut,
+    edges,
+    latlon,
+    on_sphere,
+    same_place,
+)
+from physicsnemo_fs.data.splits import LABELS
+from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.errors import InputError
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the domain that becomes a group of the store.
+
+    Args:
+        name: Letters, digits, ``_`` and ``-``.
+        box: South, north, west and east edge in degrees; ``None`` for the whole domain.
+        split: Split of all its samples; ``None`` leaves them to their times.
+
+    Raises:
+        InputError: If the name, the box or the split is none.
+    """
+
+    name: str
+    box: Box | None = None
+    split: str | None = None
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name):
+            raise InputError(f"a region's name must be letters, digits, _ and -: got {self.name!r}; rename it")
+        if self.split is not None and self.split not in LABELS:
+            raise InputError(
+                f"the split of region {self.name} must be one of {', '.join(LABELS)}: got {self.split!r}; choose one"
+            )
+        if self.box is not None and not (
+            len(self.box) == 4 and self.box[0] < self.box[1] and self.box[2] < self.box[3]
+        ):
+            raise InputError(
+                f"the box of region {self.name} must be [south, north, west, east] in degrees: got {list(self.box)}; "
+                "across the date line write west as a negative number or east above 180"
+            )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A region on the grids.
+
+    Args:
+        region: The region.
+        window: Rows and columns of the fine source that its fine field is made of.
+        source: Grid of that window.
+        fine: Its fine grid.
+        coarse: Its coarse grid: blocks of ``factor`` by ``factor`` fine cells.
+        factor: Fine cells along each side of a coarse cell.
+    """
+
+    region: Region
+    window: Window
+    source: Grid
+    fine: Grid
+    coarse: Grid
+    factor: int
+
+    @property
+    def regridded(self) -> bool:
+        """Whether the fine grid is another than the source's."""
+        return not same_place(self.source, self.fine)
+
+
+def place_regions(
+    source: Grid, regions: Sequence[Region], factor: int, spacing: float | None = None, origin: Sequence[float] = (0, 0)
+) -> tuple[Place, ...]:
+    """Find the cells of each region: whole coarse cells inside its box.
+
+    Args:
+        source: Grid of the fine source.
+        regions: The regions; none means the whole domain.
+        factor: Fine cells along each side of a coarse cell.
+        spacing: Fine spacing in degrees; ``None`` keeps the source's cells.
+        origin: Latitude and longitude of a corner of a coarse cell, where ``spacing`` is given.
+
+    Raises:
+        InputError: If a region holds no coarse cell, a name repeats, or regions of different splits overlap.
+
+    Example:
+        >>> source = latlon(Grid((40, 60), (10.0, 15.0), (50.0, 0.0), "cell", "bounded", "degrees"))
+        >>> (place,) = place_regions(source, [Region("north", (54.9, 58.1, 2.0, 6.0))], factor=4)
+        >>> place.window, place.coarse.shape
+        ((slice(20, 32, None), slice(8, 24, None)), (3, 4))
+    """
+    regions = tuple(regions) or (Region("all"),)
+    names = [region.name for region in regions]
+    if len(set(names)) < len(names):
+        raise InputError(f"each region must have a name of its own: got {names}; rename one")
+    places = []
+    for region in regions:
+        _require_within(source, region, factor * (spacing or max(source.spacing)))
+        if spacing is None:
+            window = _whole_blocks(source, region, factor)
+            fine = part = cut(source, window)
+        else:
+            fine = _own_grid(source, region, factor, spacing, origin)
+            window = covering_window(source, fine)
+            part = cut(source, window)
+        places.append(Place(region, window, part, fine, coarsened(fine, factor), factor))
+    _refuse_overlap(places)
+    return tuple(places)
+
+
+def _require_within(source: Grid, region: Region, cell: float) -> None:
+    """Refuse a box that leaves the source by more than a coarse cell."""
+    if region.box is None or not on_sphere(source) or source.projection is not None:
+        return
+    south, north, west, east = _wrapped(region.box, source)
+    for (low, high), axis in (((south, north), 0), ((west, east), 1)):
+        own = edges(source, axis)
+        if low < own[0] - cell or high > own[-1] + cell:
+            raise _empty(source, region, "cells of the source only")
+
+
+def _whole_blocks(source: Grid, region: Region, factor: int) -> Window:
+    inside = _inside(source, region)
+    rows, columns = (_trimmed(line, factor) for line in inside)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        raise _empty(source, region, f"a coarse cell of {factor} x {factor} cells")
+    return rows, columns
+
+
+def _trimmed(inside: np.ndarray, factor: int) -> slice:
+    """Give the slice of whole blocks, counted from the grid's first cell, whose cells are all inside."""
+    found = np.flatnonzero(inside)
+    if not len(found):
+        return slice(0, 0)
+    first, last = int(found[0]), int(found[-1]) + 1
+    return slice(-(-first // factor) * factor, last // factor * factor)
+
+
+def _inside(source: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Give which rows and which columns of the source lie inside a region's box."""
+    if region.box is None:
+        return np.ones(source.shape[0], bool), np.ones(source.shape[1], bool)
+    if source.latitude is None or source.longitude is None:
+        raise InputError(f"region {region.name} needs a source with latitude and longitude; leave its box out")
+    south, north, west, east = _wrapped(region.box, source)
+    if on_sphere(source) and source.projection is None:
+        cells = [edges(source, axis) for axis in (0, 1)]
+        slack = [SAME_PLACE * step for step in source.spacing]
+        limits = ((south, north), (west, east))
+        rows, columns = (
+            np.asarray((e[:-1] >= low - s) & (e[1:] <= high + s))
+            for e, s, (low, high) in zip(cells, slack, limits, strict=True)
+        )
+        return rows, columns
+    longitude = west + (source.longitude - west) % 360.0
+    inside = (source.latitude >= south) & (source.latitude <= north) & (longitude <= east)
+    return np.asarray(inside.any(axis=1)), np.asarray(inside.any(axis=0))
+
+
+def _wrapped(box: Box, source: Grid) -> Box:
+    """Move a box by whole turns to the longitudes that the source counts in."""
+    south, north, west, east = box
+    if source.longitude is None or source.projection is not None or not on_sphere(source):
+        return box
+    start = edges(source, 1)[0]
+    turned = start + (west - start + source.spacing[1]) % 360.0 - source.spacing[1]
+    return south, north, turned, turned + east - west
+
+
+def _own_grid(source: Grid, region: Region, factor: int, spacing: float, origin: Sequence[float]) -> Grid:
+    if not on_sphere(source) or source.projection is not None:
+        raise InputError("a grid of another spacing needs a source of latitude and longitude; leave spacing out")
+    ends = [(float(edges(source, axis)[0]), float(edges(source, axis)[-1])) for axis in (0, 1)]
+    if region.box is not None:
+        south, north, west, east = _wrapped(region.box, source)
+        asked = ((south, north), (west, east))
+        ends = [(max(e[0], a[0]), min(e[1], a[1])) for e, a in zip(ends, asked, strict=True)]
+    step = spacing * factor
+    corners, counts = [], []
+    for (low, high), start in zip(ends, origin, strict=True):
+        first = np.ceil((low - start) / step - SAME_PLACE / factor)
+        last = np.floor((high - start) / step + SAME_PLACE / factor)
+        corners.append(float(start + first * step))
+        counts.append(int(last - first))
+    if min(counts) < 1:
+        raise _empty(source, region, f"a coarse cell of {step:g} x {step:g} degrees")
+    shape = (counts[0] * factor, counts[1] * factor)
+    extent = (counts[0] * step, counts[1] * step)
+    return latlon(Grid(shape, extent, (corners[0], corners[1]), "cell", "bounded", source.unit))
+
+
+def _empty(source: Grid, region: Region, cell: str) -> InputError:
+    (south, north), (west, east) = (edges(source, axis)[[0, -1]] for axis in (0, 1))
+    box = "the whole domain" if region.box is None else f"box {[float(f'{v:g}') for v in region.box]}"
+    return InputError(
+        f"region {region.name} must hold {cell}: {box} does not; the source spans {south:g} to {north:g} by "
+        f"{west:g} to {east:g} {source.unit}"
+    )
+
+
+def _refuse_overlap(places: Sequence[Place]) -> None:
+    for number, one in enumerate(places):
+        for other in places[:number]:
+            if one.region.split != other.region.split and _overlap(one.fine, other.fine):
+                raise InputError(
+                    f"regions of different splits must not overlap: {other.region.name} ({other.region.split}) and "
+                    f"{one.region.name} ({one.region.split}) do; move one"
+                )
+
+
+def _overlap(a: Grid, b: Grid) -> bool:
+    for axis in (0, 1):
+        one, other = edges(a, axis), edges(b, axis)
+        slack = SAME_PLACE * a.spacing[axis]
+        if one[-1] <= other[0] + slack or other[-1] <= one[0] + slack:
+            return False
+    return True

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Opening ``dataset=store``: the regions, splits and normalisation that were built."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from physicsnemo_fs.config.stored import StoreDatasetConfig
+from physicsnemo_fs.data.datasets.gridded import GriddedDataset
+from physicsnemo_fs.data.datasets.joined import JoinedDataset
+from physicsnemo_fs.data.field_views import parse_missing
+from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.data.splits import LABELS, parse_duration
+from physicsnemo_fs.data.store_reader import Store, open_store
+from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.errors import InputError
+
+
+def open_stored(config: StoreDatasetConfig, opening: Opening) -> DownscalingDataset:
+    """Open a split of a store.
+
+    Whole fields are given where truth is not required, patches of ``patch_shape`` otherwise.
+
+    Raises:
+        InputError: If the store, a region or the split is not there, or the checkpoint knows other variables.
+    """
+    store = _opened(config)
+    channels = {part: _normalised(found, opening.channels) for part, found in store.channels.items()}
+    rules = parse_missing(config.missing, [c for found in channels.values() for c in found])
+    regions = store_regions(config, opening.split) if opening.region is None else (opening.region,)
+    patch = config.patch_shape if opening.truth_required else None
+    datasets = [
+        GriddedDataset(
+            store.fields(region, "fine"),
+            store.fields(region, "coarse"),
+            channels["fine"],
+            channels["coarse"],
+            positions=store.positions(region, opening.split),
+            invariants=store.fields(region, "invariants") if channels["invariants"] else None,
+            invariant_channels=channels["invariants"],
+            block=parse_duration(config.block),
+            window_size=config.window_size,
+            uneven=config.uneven,  # type: ignore[arg-type]
+            patch=None if patch is None else (patch[0], patch[-1]),
+            patches_per_time=config.patches_per_time if patch is not None else 1,
+            missing=rules,
+            cache_bytes=int(config.cache_gib * 2**30 / len(regions)),
+        )
+        for region in regions
+    ]
+    dataset = datasets[0] if len(datasets) == 1 else JoinedDataset(datasets)
+    if opening.resolution not in (None, min(dataset.grid.shape)):
+        raise InputError(
+            f"a store has the resolution it was built with, {min(dataset.grid.shape)} along the shorter side: got "
+            f"{opening.resolution}; leave resolution out"
+        )
+    return dataset
+
+
+def store_regions(config: StoreDatasetConfig, split: str) -> tuple[str, ...]:
+    """Give the names of the regions that have samples of a split.
+
+    Raises:
+        InputError: If there are none, or a name is none of the store's.
+    """
+    store = _opened(config)
+    unknown = [name for name in config.regions or () if name not in store.regions]
+    if unknown:
+        raise InputError(f"{store.path} has no region {unknown[0]!r}: there are {', '.join(store.regions)}; choose one")
+    found = tuple(
+        region
+        for region in store.regions
+        if (config.regions is None or region in config.regions) and LABELS[split] in store.labels(region)
+    )
+    if not found:
+        raise InputError(f"{store.path} must have {split} samples in the regions that are used; build it with some")
+    return found
+
+
+def _opened(config: StoreDatasetConfig) -> Store:
+    if config.data_path is None:
+        raise InputError("dataset=store needs the folder: set dataset.data_path=outputs/store.zarr")
+    if config.resolution is not None or config.coarsening != "cell_average":
+        raise InputError("dataset=store has the grids it was built with; leave resolution and coarsening out")
+    return open_store(config.data_path)
+
+
+def _normalised(channels: Sequence[Channel], known: Mapping[str, Channel] | None) -> tuple[Channel, ...]:
+    """Give the checkpoint's normalisation, where there is one, or else the store's."""
+    if known is None:
+        return tuple(channels)
+    for channel in channels:
+        if channel.name not in known:
+            raise InputError(
+                f"the checkpoint must know the variable {channel.name!r}: it was trained on {', '.join(known)}; give "
+                "those"
+            )
+    return tuple(replace(known[c.name], long_name=c.long_name, standard_name=c.standard_name) for c in channels)

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""``physicsnemo-fs build`` from files to a store and its picture."""
+
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+import xarray as xr
+
+from physicsnemo_fs import cli
+from physicsnemo_fs.config import BuildConfig
+from physicsnemo_fs.config.build import CoarseSourceConfig, FineSourceConfig, InvariantSourceConfig, RegionConfig
+from physicsnemo_fs.data.store_reader import open_store
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.build import build
+
+TIMES = np.arange("2020-01-01", "2020-01-11", 6, dtype="datetime64[h]").astype("datetime64[ns]")
+
+
+def waves(latitude, longitude, times=TIMES):
+    y, x, t = np.meshgrid(latitude, longitude, np.arange(len(times)), indexing="ij")
+    return (5 + np.sin(y + 0.1 * t) + np.cos(np.deg2rad(2 * x))).astype(np.float32).transpose(2, 0, 1)
+
+
+def write(path, latitude, longitude, name="t2m", times=TIMES):
+    coordinates = {"time": times, "latitude": latitude, "longitude": longitude}
+    values = {name: (tuple(coordinates), waves(latitude, longitude, times), {"units": "K"})}
+    xr.Dataset(values, coordinates).to_netcdf(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    fine = write(folder / "fine.nc", np.arange(55.75, 49.9, -0.25), np.arange(-3.0, 6.0, 0.25))
+    globe = write(folder / "globe.nc", np.arange(90.0, -90.1, -2.0), np.arange(0.0, 360.0, 2.0))
+    orography = folder / "orography.nc"
+    with xr.open_dataset(fine) as dataset:
+        dataset["t2m"][0].drop_vars("time").rename("height").to_netcdf(orography)
+    return {"fine": fine, "globe": globe, "orography": str(orography)}
+
+
+@pytest.fixture
+def config(files, tmp_path):
+    fine = FineSourceConfig(data_path=files["fine"], variables=["t2m"])
+    return BuildConfig(str(tmp_path / "s.zarr"), fine, lowres_scale_factor=4, executor="none", picture=False)
+
+
+def test_a_build_gives_a_store_and_its_picture(config, files, capsys):
+    config.picture = True
+    config.invariants = InvariantSourceConfig(data_path=files["orography"], variables=["height"])
+    config.splits.validation = config.splits.test = 0.2
+    path = build(config)
+    store = open_store(path)
+    assert store.attributes["sources"][0]["path"] == files["fine"]
+    assert store.channels["fine"][0].unit == "K"
+    assert store.channels["fine"][0].mean == pytest.approx(5.9, abs=0.3)
+    assert store.attributes["present"] == {
+        "all": {part: {n: 1.0} for part, n in zip(store.channels, ("t2m",) * 2 + ("height",), strict=True)}
+    }
+    assert matplotlib.image.imread(path.with_suffix(".png")).shape[1] > 1000
+    printed = capsys.readouterr().out
+    assert "region   all  fine 24 x 36, coarse 6 x 9, train 24, validation 8, test 8" in printed
+    assert printed.splitlines()[-2:] == [str(path), str(path.with_suffix(".png"))]
+
+
+def test_a_dry_run_writes_nothing(config, tmp_path, capsys):
+    config.dry_run = True
+    config.regions = [
+        RegionConfig("north", [53.0, 56.0, -3.0, 6.0], "train"),
+        RegionConfig("s", [50, 53, -3, 6], "test"),
+    ]
+    assert build(config) is None
+    assert list(tmp_path.iterdir()) == []
+    assert "samples  train 40, validation 0, test 40" in capsys.readouterr().out
+
+
+def test_a_global_coarse_source_is_cut_around_the_fine_one(config, files):
+    config.coarse = CoarseSourceConfig(data_path=files["globe"], variables=["t2m"], method="bilinear")
+    store = open_store(build(config))
+    fine, coarse = (store.fields("all", part).read([3])[0, 0] for part in ("fine", "coarse"))
+    assert coarse.shape == (6, 9)
+    assert coarse.mean() == pytest.approx(fine.mean(), abs=0.15)
+
+
+def test_variables_are_renamed_and_described(config):
+    described = {"name": "temperature", "source": "t2m", "unit": "degC", "long_name": "air temperature"}
+    config.fine.variables = [described]
+    config.fine.transforms = {"temperature": {"kind": "minmax"}}
+    (channel,) = open_store(build(config)).channels["fine"]
+    assert (channel.name, channel.unit, channel.long_name) == ("temperature", "degC", "air temperature")
+    assert channel.normalize(channel.mean + channel.std) == pytest.approx(1.0)
+
+
+def test_another_spacing_is_regridded_to(config):
+    config.fine.spacing = 0.5
+    store = open_store(build(config))
+    assert store.fields("all", "fine").grid.spacing == pytest.approx((0.5, 0.5))
+    assert store.channels["fine"][0].mean == pytest.approx(5.9, abs=0.3)
+
+
+def change(key, value):
+    def apply(config):
+        *parents, last = key.split(".")
+        for parent in parents:
+            config = getattr(config, parent)
+        setattr(config, last, value)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (change("fine.data_path", "gone/*.nc"), "fine: data files must exist: nothing matches gone"),
+        (change("fine.variables", ["t2n"]), "fine: .*t2n.*t2m"),
+        (change("fine.variables", [{"unit": "K"}]), "fine.variables must be names or mappings of name, source"),
+        (change("period", ["2021", "2021"]), "fine: period must hold a time"),
+        (change("fine.transforms", "log1p"), "fine.transforms must be a mapping"),
+        (change("splits.block", "5x"), "a duration must be"),
+        (change("regions", [RegionConfig("r", [10, 20, 0, 5])]), "region r must hold cells of the source only"),
+    ],
+)
+def test_bad_input_is_told_in_one_line_and_leaves_nothing(config, tmp_path, mistake, message):
+    mistake(config)
+    with pytest.raises(InputError, match=message) as told:
+        build(config)
+    assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_takes_regions_and_transforms(files, tmp_path, monkeypatch, capsys):
+    arguments = [
+        f"output={tmp_path / 's.zarr'}",
+        f"fine.data_path={files['fine']}",
+        "fine.variables=[{name:temperature,source:t2m}]",
+        "fine.transforms={temperature:minmax}",
+        "regions=[{name:north,box:[53,56,-3,6],split:train},{name:south,box:[50,53,-3,6],split:test}]",
+        "lowres_scale_factor=4",
+        "dry_run=true",
+    ]
+    monkeypatch.setattr(sys, "argv", ["build", *arguments])
+    cli.build()
+    assert "region   south  fine 8 x 32, coarse 2 x 8, test 40" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["build", f"output={tmp_path / 's.zarr'}"])
+    with pytest.raises(SystemExit):
+        cli.build()
+    assert "fine.data_path must be given" in capsys.readouterr().err
