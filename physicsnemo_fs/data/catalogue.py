@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which file holds which times of a variable."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from physicsnemo_fs.data.array_files import find_engine, open_parts
+from physicsnemo_fs.data.cf import Layout, find_layout, find_times, find_variable, hours
+from physicsnemo_fs.data.placement import Coordinates, find_coordinates
+from physicsnemo_fs.data.types import Channel
+from physicsnemo_fs.errors import InputError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A variable as it is asked for: ``[name=]source[@level]``.
+
+    Example:
+        >>> Wanted.parse("z@500"), Wanted.parse("rain=unknown")
+        (Wanted(name='z@500', source='z', level=500.0), Wanted(name='rain', source='unknown', level=None))
+    """
+
+    name: str
+    source: str
+    level: float | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Wanted":
+        """Read a request.
+
+        Raises:
+            InputError: If it is none.
+        """
+        found = re.fullmatch(r"(?:([^=@]+)=)?([^=@]+)(?:@([0-9.]+(?:e-?\d+)?))?", str(text))
+        if found is None:
+            raise InputError(
+                f"a variable must be name, name@level or new=name@level: got {text!r}; write for example z@500"
+            )
+        level = None if found[3] is None else float(found[3])
+        return cls(found[1] or str(text), found[2], level)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The times of a variable in one file.
+
+    Args:
+        path: The file.
+        engine: Its xarray engine.
+        layout: What the variable's dimensions are.
+        chunk: Times that are stored together.
+    """
+
+    path: Path
+    engine: str
+    layout: Layout
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A variable over all files.
+
+    Args:
+        channel: Name as asked for, unit and long name.
+        name: Name in the files.
+        coordinates: Of its rows and columns.
+        parts: The files in order of time.
+        starts: First position of each part in ``times``.
+        times: All times; empty for a static variable.
+        lead_hours: Lead time of each, if there are any.
+    """
+
+    channel: Channel
+    name: str
+    coordinates: Coordinates
+    parts: tuple[Part, ...]
+    starts: np.ndarray
+    times: np.ndarray
+    lead_hours: np.ndarray | None
+
+    def located(self, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Give, file by file, the number of the part, the places in ``positions``, and the ascending times within."""
+        order = np.argsort(positions, kind="stable")
+        part = np.searchsorted(self.starts, positions[order], side="right") - 1
+        for number in np.unique(part).tolist():
+            slots = order[part == number]
+            yield number, slots, positions[slots] - self.starts[number]
+
+
+@dataclass(frozen=True)
+class _Found:
+    part: Part
+    channel: Channel
+    times: np.ndarray | None
+    leads: np.ndarray | None
+
+
+def find_records(
+    paths: Sequence[Path], variables: Sequence[str], engine: str | None, select: Mapping[str, Any]
+) -> tuple[Record, ...]:
+    """Find the variables in the files and check that the files of each fit together.
+
+    Raises:
+        InputError: Naming the file, the variable and the remedy.
+    """
+    wanted = [Wanted.parse(text) for text in variables]
+    names = [request.name for request in wanted]
+    if len(set(names)) < len(names):
+        raise InputError(f"variables must differ: got {names}; name each once")
+    found: list[list[_Found]] = [[] for _ in wanted]
+    reference: list[Coordinates | None] = [None] * len(wanted)
+    absent: list[InputError | None] = [None] * len(wanted)
+    for path in paths:
+        kind = engine or find_engine(path)
+        parts = open_parts(path, kind)
+        for i, request in enumerate(wanted):
+            try:
+                dataset = find_variable(parts, request.source, request.level)
+            except InputError as error:
+                absent[i] = absent[i] or InputError(f"{path}: {error}")
+                continue
+            here = _describe(path, kind, dataset, request, select)
+            reference[i] = _same_grid(reference[i], here[1], request.name, found[i], path)
+            found[i].append(here[0])
+        for part in parts:
+            part.close()
+    return tuple(
+        _joined(request, files, coordinates, error)
+        for request, files, coordinates, error in zip(wanted, found, reference, absent, strict=True)
+    )
+
+
+def _describe(
+    path: Path,
+    engine: str,
+    dataset: xr.Dataset,
+    request: Wanted,
+    select: Mapping[str, Any],
+) -> tuple[_Found, Coordinates]:
+    array = dataset[request.source]
+    try:
+        layout = find_layout(dataset, array, request.level, select)
+        coordinates = find_coordinates(dataset, array, layout)
+        times, leads = _times(dataset, array, layout)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    stored = array.encoding.get("preferred_chunks") or {}
+    sizes = array.encoding.get("chunksizes") or array.encoding.get("chunks")
+    if not stored and sizes:
+        stored = dict(zip(array.dims, sizes, strict=False))
+    part = Part(path, engine, layout, int(stored.get(layout.time, 1) or 1))
+    return _Found(part, _channel(array, request), times, leads), coordinates
+
+
+def _times(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -> tuple[np.ndarray | None, np.ndarray | None]:
+    time, lead = find_times(dataset, array)
+    if time is None:
+        return None, None
+    chosen = {dim: at for dim, at in layout.fixed.items() if dim in time.dims}
+    times = np.atleast_1d(time.isel(chosen).values).astype("datetime64[ns]")
+    if lead is None:
+        return times, None
+    chosen = {dim: at for dim, at in layout.fixed.items() if dim in lead.dims}
+    hours_ahead = np.broadcast_to(hours(lead).isel(chosen).values, times.shape).astype(np.float64)
+    return times, hours_ahead
+
+
+def _channel(array: xr.DataArray, request: Wanted) -> Channel:
+    attributes = {key: str(array.attrs.get(key, "")) for key in ("units", "long_name", "standard_name")}
+    standard = attributes["standard_name"]
+    level = "" if request.level is None else f" at {request.level:g}"
+    return Channel(
+        request.name,
+        attributes["units"] or "1",
+        long_name=(attributes["long_name"] or request.source) + level,
+        standard_name="" if standard == "unknown" else standard,
+    )
+
+
+def _same_grid(
+    reference: Coordinates | None, here: Coordinates, name: str, before: Sequence[_Found], path: Path
+) -> Coordinates:
+    if reference is None:
+        return here
+    if reference.differs(here):
+        raise InputError(
+            f"files must lie on one grid: {name!r} has another in {path} than in {before[0].part.path}; leave one "
+            "out or regrid it with physicsnemo-fs build"
+        )
+    return reference
+
+
+def _joined(request: Wanted, files: list[_Found], coordinates: Coordinates | None, absent: InputError | None) -> Record:
+    if not files or coordinates is None:
+        raise absent or InputError(f"variable {request.name!r} must be in a file; check dataset.data_path")
+    static = [file.times is None for file in files]
+    if any(static):
+        if len(files) > 1:
+            raise InputError(
+                f"variable {request.name!r} must have times to be joined over files: "
+                f"{files[static.index(True)].part.path} has none; give it a time coordinate or choose one file"
+            )
+        empty = np.empty(0, "datetime64[ns]")
+        return Record(files[0].channel, request.source, coordinates, (files[0].part,), np.zeros(1, int), empty, None)
+    for file in files:
+        _check_increasing(file, request.name)
+    files = sorted(files, key=lambda file: _moments(file)[0])
+    for earlier, later in itertools.pairwise(files):
+        _check_follows(earlier, later, request.name)
+    counts = [len(_moments(file)) for file in files]
+    leads = [file.leads for file in files if file.leads is not None]
+    joined_leads = np.concatenate(leads) if len(leads) == len(files) else None
+    return Record(
+        files[0].channel,
+        request.source,
+        coordinates,
+        tuple(file.part for file in files),
+        np.concatenate([[0], np.cumsum(counts)[:-1]]),
+        np.concatenate([_moments(file) for file in files]),
+        joined_leads if joined_leads is not None and joined_leads.any() else None,
+    )
+
+
+def _moments(file: _Found) -> np.ndarray:
+    return np.empty(0, "datetime64[ns]") if file.times is None else file.times
+
+
+def _check_increasing(file: _Found, name: str) -> None:
+    times = _moments(file)
+    if not len(times) or np.isnat(times).any():
+        raise InputError(
+            f"{file.part.path}: variable {name!r} must have a time at every step; remove or repair the file"
+        )
+    wrong = np.flatnonzero(np.diff(times) <= np.timedelta64(0))
+    if len(wrong):
+        before, after = times[wrong[0]], times[wrong[0] + 1]
+        what = "repeated" if before == after else "not sorted"
+        raise InputError(
+            f"{file.part.path}: times of {name!r} must increase, but are {what} at {after} after {before}; use "
+            "xarray's sortby('time').drop_duplicates('time')"
+        )
+
+
+def _check_follows(earlier: _Found, later: _Found, name: str) -> None:
+    if earlier.channel.unit != later.channel.unit:
+        raise InputError(
+            f"files must give {name!r} in one unit: {earlier.part.path} has {earlier.channel.unit!r}, "
+            f"{later.part.path} {later.channel.unit!r}; convert one"
+        )
+    if _moments(later)[0] <= _moments(earlier)[-1]:
+        raise InputError(
+            f"files must not overlap in time: {later.part.path} begins at {_moments(later)[0]}, "
+            f"{earlier.part.path} ends at {_moments(earlier)[-1]} with {name!r}; remove the repeated times"
+        )

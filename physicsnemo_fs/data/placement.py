@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""From the coordinates of a file to rows and columns in ascending order and the grid they lie on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from physicsnemo_fs.data.cf import LATITUDE, LONGITUDE, Layout, X, Y, find_coordinate, grid_mapping
+from physicsnemo_fs.data.geography import Axis, box_of, longitude_axis, plain_axis, rows_between
+from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.errors import InputError
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What a file says about the positions of rows and columns.
+
+    Args:
+        y: Coordinate of the rows; their number where the file has none.
+        x: Coordinate of the columns.
+        unit: Unit of ``y`` and ``x``.
+        geographic: Whether ``y`` and ``x`` are latitude and longitude.
+        latitude: Degrees north by row and column, for grids that are not geographic.
+        longitude: Degrees east by row and column.
+        projection: CF attributes of the map projection.
+    """
+
+    y: np.ndarray
+    x: np.ndarray
+    unit: str
+    geographic: bool
+    latitude: np.ndarray | None = None
+    longitude: np.ndarray | None = None
+    projection: Mapping[str, Any] | None = None
+
+    def differs(self, other: "Coordinates") -> bool:
+        """Say whether two files lie on different grids, rounding of their coordinates aside."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("y", "x", "latitude", "longitude"))
+        return self.unit != other.unit or not all(
+            a is b or (a is not None and b is not None and a.shape == b.shape and _close(a, b)) for a, b in pairs
+        )
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    spacing = np.abs(np.diff(a, axis=-1)).min() if a.shape[-1] > 1 else 1.0
+    return bool(np.allclose(a, b, rtol=0.0, atol=0.01 * spacing, equal_nan=True))
+
+
+def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -> Coordinates:
+    """Find the coordinates of a variable's rows and columns."""
+    north, east = (find_coordinate(dataset, array, kind) for kind in (LATITUDE, LONGITUDE))
+    latitude = longitude = None
+    if north is not None and east is not None:
+        if north.dims == (layout.y,) and east.dims == (layout.x,):
+            return Coordinates(_numbers(north), _numbers(east), "degrees", True)
+        if set(north.dims) == set(east.dims) == {layout.y, layout.x}:
+            latitude, longitude = (_numbers(c.transpose(layout.y, layout.x)) for c in (north, east))
+    projection = grid_mapping(dataset, array)
+    rows, columns = (find_coordinate(dataset, array, kind) for kind in (Y, X))
+    if rows is not None and columns is not None and (rows.dims, columns.dims) == ((layout.y,), (layout.x,)):
+        unit = str(rows.attrs.get("units", "1"))
+        return Coordinates(_numbers(rows), _numbers(columns), unit, False, latitude, longitude, projection)
+    y, x = (np.arange(array.sizes[dim], dtype=np.float64) for dim in (layout.y, layout.x))
+    if latitude is not None and np.nanmean(latitude[0]) > np.nanmean(latitude[-1]):
+        y = y[::-1]
+    return Coordinates(y, x, "1", False, latitude, longitude, projection)
+
+
+def _numbers(coordinate: xr.DataArray) -> np.ndarray:
+    return np.asarray(coordinate.values, np.float64)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Rows and columns of a file in ascending order, and what the file says about them."""
+
+    rows: Axis
+    columns: Axis
+    coordinates: Coordinates
+
+    def grid(self) -> Grid:
+        """Give the grid: cells around the coordinates."""
+        dy, dx = self.rows.spacing, self.columns.spacing
+        shape = (len(self.rows.values), len(self.columns.values))
+        latitude, longitude = self._positions(shape)
+        return Grid(
+            shape,
+            (shape[0] * dy, shape[1] * dx),
+            (float(self.rows.values[0]) - dy / 2, float(self.columns.values[0]) - dx / 2),
+            registration="cell",
+            boundary="bounded",
+            unit=self.coordinates.unit,
+            latitude=latitude,
+            longitude=longitude,
+            projection=self.coordinates.projection,
+        )
+
+    def _positions(self, shape: tuple[int, int]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        if self.coordinates.geographic:
+            rows, columns = self.rows.values[:, None], self.columns.values[None, :]
+            return np.broadcast_to(rows, shape), np.broadcast_to(columns, shape)
+        index = np.ix_(self.rows.order, self.columns.order)
+        known = (self.coordinates.latitude, self.coordinates.longitude)
+        latitude, longitude = (None if values is None else values[index] for values in known)
+        return latitude, longitude
+
+
+def place(coordinates: Coordinates, region: Sequence[float] | None = None, even: bool = True) -> Placement:
+    """Order rows and columns, and keep those of a region.
+
+    Args:
+        coordinates: What the file says.
+        region: ``[south, north, west, east]`` in degrees, in any convention of longitudes; for grids without latitude
+            and longitude, in their own unit.
+        even: Whether even spacing is required.
+
+    Raises:
+        InputError: If the coordinates run both ways, are not evenly spaced, or leave the region empty.
+    """
+    if region is not None and (len(region) != 4 or region[0] >= region[1]):
+        raise InputError(f"region must be [south, north, west, east] with south below north: got {list(region)}")
+    names = ("latitude", "longitude") if coordinates.geographic else ("the coordinate y", "the coordinate x")
+    rows = plain_axis(coordinates.y, names[0], even)
+    if coordinates.geographic:
+        columns = longitude_axis(coordinates.x, names[1], region, even)
+    else:
+        columns = plain_axis(coordinates.x, names[1], even)
+    if region is None:
+        return Placement(rows, columns, coordinates)
+    if coordinates.geographic:
+        return Placement(rows_between(rows, region[0], region[1], names[0]), columns, coordinates)
+    if coordinates.latitude is None or coordinates.longitude is None:
+        rows = rows_between(rows, region[0], region[1], names[0])
+        return Placement(rows, rows_between(columns, region[2], region[3], names[1]), coordinates)
+    index = np.ix_(rows.order, columns.order)
+    box = box_of(coordinates.latitude[index], coordinates.longitude[index], region)
+    return Placement(rows.part(np.arange(*box[0])), columns.part(np.arange(*box[1])), coordinates)
