@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Fields from one grid to another, conservative or bilinear, with missing values left out."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from physicsnemo_fs.data.builder.geometry import equal_area_edges, nesting_factor, on_sphere, row_areas
+from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.errors import InputError
+
+Method = Literal["conservative", "bilinear"]
+
+
+def block_average(
+    fields: Float[np.ndarray, "*lead y x"],
+    factor: int,
+    areas: Float[np.ndarray, " y"],
+    least_valid: float = 0.5,
+) -> Float[np.ndarray, "*lead coarse_y coarse_x"]:
+    r"""Average over blocks of cells, each value weighted by its area, in float64.
+
+    With areas :math:`a` and valid cells :math:`V_B` of block :math:`B`,
+
+    .. math:: \bar f_B = \sum_{i \in V_B} a_i f_i \Big/ \sum_{i \in V_B} a_i ,
+
+    so that the area-weighted mean over all valid cells is conserved.
+
+    Args:
+        fields: Values, NaN where missing.
+        factor: Cells along each side of a block.
+        areas: Area of a cell of each row, in any unit.
+        least_valid: Least valid share of a block's area; below it the block is missing.
+
+    Returns:
+        Block averages, float32.
+
+    Example:
+        >>> block_average(np.array([[1.0, 2.0], [3.0, np.nan]]), 2, np.ones(2))
+        array([[2.]], dtype=float32)
+    """
+    *lead, height, width = fields.shape
+    shape = (*lead, height // factor, factor, width // factor, factor)
+    valid = np.isfinite(fields)
+    filled = fields if valid.all() else np.where(valid, fields, 0)
+    weights = areas.reshape(-1, factor, 1) / areas.reshape(-1, factor).sum(1)[:, None, None] / factor
+    share = (valid.reshape(shape).sum(-1) * weights).sum(-2)
+    total = (filled.reshape(shape).sum(-1, dtype=np.float64) * weights).sum(-2)
+    return _divide(total, share, least_valid)
+
+
+def regrid(
+    fields: Float[np.ndarray, "channel y x"],
+    source: Grid,
+    target: Grid,
+    method: Method,
+    least_valid: float = 0.5,
+) -> Float[np.ndarray, "channel target_y target_x"]:
+    """Give fields on another grid that ``source`` covers.
+
+    Args:
+        fields: Values on ``source``, NaN where missing.
+        source: Grid of the values.
+        target: Grid wanted.
+        method: ``"conservative"`` (each target cell gets the area-weighted mean of what it covers) or ``"bilinear"``
+            (between centres; constant beyond the outermost ones).
+        least_valid: Least valid share of a target cell; below it the cell is missing.
+
+    Returns:
+        Values, float32.
+
+    Raises:
+        InputError: If the method is unknown, is conservative between different projections, or its library is absent.
+
+    Example:
+        >>> source = Grid((4, 4), (1.0, 1.0), registration="cell")
+        >>> regrid(np.ones((1, 4, 4), np.float32), source, source.at((2, 2)), "conservative").tolist()
+        [[[1.0, 1.0], [1.0, 1.0]]]
+    """
+    if method not in get_args(Method):
+        raise InputError(f"regridding must be one of {', '.join(get_args(Method))}: got {method!r}; choose one")
+    factor = nesting_factor(source, target)
+    if factor == 1:
+        return np.asarray(fields, np.float32)
+    if factor is not None and method == "conservative":
+        return block_average(fields, factor, row_areas(source), least_valid)
+    valid = np.isfinite(fields)
+    filled = np.where(valid, fields, 0)
+    move = _conservative if method == "conservative" else _bilinear
+    total, share = move(np.concatenate([filled, valid]).astype(np.float64), source, target).reshape(
+        2, len(fields), *target.shape
+    )
+    return _divide(total, share, least_valid)
+
+
+def _divide(total: np.ndarray, share: np.ndarray, least_valid: float) -> np.ndarray:
+    enough = share >= max(least_valid, 1e-6) - 1e-6
+    return np.where(enough, total / np.where(enough, share, 1.0), np.nan).astype(np.float32)
+
+
+def _conservative(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+    """Regrid along both axes, in coordinates whose lengths are areas."""
+    _require_library()
+    if source.projection != target.projection or source.unit != target.unit:
+        raise InputError(
+            "conservative regridding needs source and target with rows and columns of the same projection; choose "
+            "bilinear"
+        )
+    coordinates = {name: _positions(equal_area_edges(source, axis)) for axis, name in enumerate("yx")}
+    wanted = {name: _positions(equal_area_edges(target, axis)) for axis, name in enumerate("yx")}
+    padded = xr.DataArray(np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge"), coordinates, ("channel", "y", "x"))
+    moved = padded.regrid.conservative(xr.Dataset(coords=wanted), time_dim=None, skipna=False)
+    return moved.transpose("channel", "y", "x").to_numpy()[:, 1:-1, 1:-1]
+
+
+def _positions(edges: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " position"]:
+    """Give positions between which the midpoints are ``edges``: one in each cell, one more at each end."""
+    positions = np.empty(len(edges) + 1)
+    positions[1] = edges[:2].mean()
+    positions[0] = 2 * edges[0] - positions[1]
+    for i in range(1, len(edges)):
+        positions[i + 1] = 2 * edges[i] - positions[i]
+    if (np.diff(positions) <= 0).any():
+        raise InputError("conservative regridding does not reach the poles; choose a region without them or bilinear")
+    return positions
+
+
+def _bilinear(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    y, x = (_extended(c) for c in (source.y, source.x))
+    field = xr.DataArray(padded, {"y": y, "x": x}, ("channel", "y", "x"))
+    if source.projection == target.projection and source.unit == target.unit:
+        _require_library()
+        places = xr.Dataset(coords={"y": target.y, "x": target.x})
+        return field.regrid.linear(places, time_dim=None).transpose("channel", "y", "x").to_numpy()
+    if not on_sphere(source) or source.projection is not None or target.latitude is None:
+        raise InputError(
+            "regridding to another projection needs a source with rows of latitude and columns of longitude; regrid "
+            "the source first"
+        )
+    latitude = xr.DataArray(target.latitude, dims=("row", "column"))
+    longitude = xr.DataArray(x[0] + (target.longitude - x[0]) % 360.0, dims=("row", "column"))
+    return field.interp(y=latitude, x=longitude).transpose("channel", "row", "column").to_numpy()
+
+
+def _extended(centres: np.ndarray) -> np.ndarray:
+    spacing = centres[1] - centres[0] if len(centres) > 1 else 1.0
+    return np.concatenate([[centres[0] - spacing], centres, [centres[-1] + spacing]])
+
+
+def _require_library() -> None:
+    try:
+        import xarray_regrid  # noqa: F401 - registers the accessor
+    except ImportError as error:
+        raise InputError(
+            "regridding to cells that are no whole blocks needs xarray-regrid: install physicsnemo-fs[regrid]"
+        ) from error
