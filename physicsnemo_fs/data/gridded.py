@@ -3,7 +3,6 @@
 """Variables of NetCDF, Zarr and GRIB files as one lazy record over time."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +89,12 @@ class GriddedFields:
 
     Attributes:
         channels: The variables.
+        grid: The grid; rows and columns ascend.
         times: Valid times; empty for static fields.
         lead_hours: Lead time of each time in hours, if the source has them.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
@@ -109,15 +111,15 @@ class GriddedFields:
         self._records = tuple(records)
         self._first = first
         self._placement = placement
+        self.grid: Grid = placement.grid()
         self._missing = missing_value
-
-    @cached_property
-    def grid(self) -> Grid:
-        """The grid; rows and columns ascend."""
-        return self._placement.grid()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "grid"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.grid = self._placement.grid()
 
     @property
     def paths(self) -> list[Path]:
