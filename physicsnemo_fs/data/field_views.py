@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from physicsnemo_fs.data.builder.geometry import coarsened, latlon, row_areas
+from physicsnemo_fs.data.builder.geometry import coarsened, cut, latlon, row_areas
 from physicsnemo_fs.data.builder.regrid import block_average
 from physicsnemo_fs.data.types import Channel, Fields, Grid
 from physicsnemo_fs.errors import InputError
@@ -216,6 +216,32 @@ class CachedFields(FieldView):
         passing = [position for position in absent if position not in self._kept]
         read = dict(zip(passing, self.source.read(passing, window), strict=True)) if passing else {}
         return np.stack([read[p] if p in read else self._kept[p][part] for p in wanted])
+
+
+class CutFields(FieldView):
+    """A part of some fields.
+
+    Args:
+        source: The fields.
+        window: Rows and columns, with both ends.
+    """
+
+    def __init__(self, source: Fields, window: Window):
+        self.window = window
+        super().__init__(source)
+
+    def _find_grid(self) -> Grid:
+        return cut(self.source.grid, self.window)
+
+    def read(self, positions: Sequence[int], window: Window | None = None) -> Float[np.ndarray, "time channel y x"]:
+        """Give the fields at some times."""
+        if window is None:
+            return self.source.read(positions, self.window)
+        rows, columns = (
+            slice(outer.start + (inner.start or 0), outer.stop if inner.stop is None else outer.start + inner.stop)
+            for outer, inner in zip(self.window, window, strict=True)
+        )
+        return self.source.read(positions, (rows, columns))
 
 
 class CoarseFields(FieldView):

@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Opening ``dataset=netcdf``: files, splits, normalisation."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from physicsnemo_fs.config.gridded import NetCDFDatasetConfig
+from physicsnemo_fs.data.datasets.gridded import GriddedDataset
+from physicsnemo_fs.data.datasets.joined import JoinedDataset
+from physicsnemo_fs.data.field_views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
+from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.data.pairing import matching_times
+from physicsnemo_fs.data.sampler import evenly_spread
+from physicsnemo_fs.data.splits import parse_duration, positions_of, split_by_blocks, split_by_periods
+from physicsnemo_fs.data.statistics import parse_normalisations
+from physicsnemo_fs.data.types import Channel, DownscalingDataset, Fields
+from physicsnemo_fs.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The fields of one region.
+
+    Args:
+        target: Truth, if there is any.
+        coarse: Input; ``None`` averages the truth.
+        invariants: Static fine fields, if there are any.
+    """
+
+    target: Fields | None
+    coarse: Fields | None
+    invariants: Fields | None
+
+    @property
+    def input(self) -> Fields:
+        """The fields that the input is made of."""
+        fields = self.target if self.coarse is None else self.coarse
+        assert fields is not None  # noqa: S101 - _sources opens one of them
+        return fields
+
+
+def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDataset:
+    """Open a split of gridded files.
+
+    Whole fields are given where truth is not required, patches of ``patch_shape`` otherwise.
+
+    Raises:
+        InputError: In one line the file, the variable and the remedy.
+    """
+    _check(config, opening)
+    regions = [_sources(config, box, opening.truth_required) for box in _boxes(config, opening.split)]
+    rules = parse_missing(config.missing, _all_channels(regions[0]))
+    outputs, inputs, invariants = _normalisation(config, opening, regions, rules)
+    patch = config.patch_shape if opening.truth_required else None
+    datasets = [
+        GriddedDataset(
+            sources.target,
+            sources.coarse,
+            outputs,
+            None if sources.coarse is None else inputs,
+            positions=None if sources.target is None else _positions(config, sources.target, opening.split),
+            factor=config.lowres_scale_factor,
+            invariants=sources.invariants,
+            invariant_channels=invariants,
+            block=parse_duration(config.block),
+            window_size=config.window_size,
+            uneven=config.uneven,  # type: ignore[arg-type]
+            patch=None if patch is None else (patch[0], patch[-1]),
+            patches_per_time=config.patches_per_time if patch is not None else 1,
+            missing=rules,
+            cache_bytes=int(config.cache_gib * 2**30 / len(regions)),
+        )
+        for sources in regions
+    ]
+    dataset = datasets[0] if len(datasets) == 1 else JoinedDataset(datasets)
+    if opening.resolution not in (None, min(dataset.grid.shape)):
+        raise InputError(
+            f"gridded data has the resolution of its files, {min(dataset.grid.shape)} along the shorter side: got "
+            f"{opening.resolution}; leave resolution out"
+        )
+    return dataset
+
+
+def _check(config: NetCDFDatasetConfig, opening: Opening) -> None:
+    name = f"dataset={config.type}"
+    if not config.target:
+        raise InputError(f"{name} needs the variables of the truth: set dataset.target=[t2m]")
+    if config.data_path is None and (opening.truth_required or config.input_path is None):
+        raise InputError(f"{name} needs files: set dataset.data_path='folder/*.nc'")
+    if config.resolution is not None or config.coarsening != "cell_average":
+        raise InputError(f"{name} has the grid of its files and averages cells; leave resolution and coarsening out")
+    if config.regions and config.periods:
+        raise InputError(f"{name} is split by regions or by periods: got both; leave one out")
+    if config.patch_shape is not None and len(config.patch_shape) not in (1, 2):
+        raise InputError(f"dataset.patch_shape must be [rows, columns]: got {config.patch_shape}")
+
+
+def _boxes(config: NetCDFDatasetConfig, split: str) -> list[list[float] | None]:
+    if not config.regions:
+        return [config.region]
+    if not config.regions.get(split):
+        raise InputError(f"dataset.regions must name boxes for {split}: got {', '.join(config.regions)}; add some")
+    return [list(box) for box in config.regions[split]]
+
+
+def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_required: bool = True) -> Sources:
+    def opened(paths: Any, variables: Sequence[str], period: list[str] | None) -> Fields:
+        return open_fields(
+            paths,
+            variables,
+            engine=config.engine,
+            period=period,
+            region=box,
+            missing_value=config.missing_value,
+            select=config.select,
+        )
+
+    factor = config.lowres_scale_factor
+    target = None if config.data_path is None else opened(config.data_path, config.target, config.period)
+    coarse: Fields | None = None
+    if config.input_path is not None:
+        coarse = opened(config.input_path, config.input or config.target, config.period)
+    elif config.input and list(config.input) != list(config.target):
+        coarse = CoarseFields(_whole_blocks(opened(config.data_path, config.input, config.period), factor), factor)
+    invariants: Fields | None = None
+    if config.invariants:
+        invariants = opened(config.invariants_path or config.data_path, config.invariants, None)
+    if config.input_path is None and target is not None:
+        target = _whole_blocks(target, factor)
+        invariants = None if invariants is None else _whole_blocks(invariants, factor)
+    return Sources(target, coarse, invariants)
+
+
+def _whole_blocks(fields: Fields, factor: int) -> Fields:
+    """Leave out the last rows and columns that fill no whole coarse cell."""
+    height, width = (size - size % factor for size in fields.grid.shape)
+    if (height, width) == fields.grid.shape:
+        return fields
+    if not height or not width:
+        raise InputError(
+            f"the grid must hold a coarse cell of {factor} x {factor}: its shape is {fields.grid.shape}; reduce "
+            "dataset.lowres_scale_factor"
+        )
+    log.warning(
+        "rows and columns beyond %d x %d of %s fill no coarse cell and are left out", height, width, fields.grid.shape
+    )
+    return CutFields(fields, (slice(0, height), slice(0, width)))
+
+
+def _positions(config: NetCDFDatasetConfig, target: Fields, split: str) -> np.ndarray:
+    if config.regions:
+        return np.arange(len(target.times))
+    gap = parse_duration(config.gap)
+    if config.periods:
+        return positions_of(split_by_periods(target.times, config.periods, gap), split)
+    shares = (config.validation_fraction, config.test_fraction)
+    return positions_of(split_by_blocks(target.times, parse_duration(config.block), *shares, gap), split)
+
+
+def _all_channels(sources: Sources) -> list[Channel]:
+    fields = (sources.target, sources.coarse, sources.invariants)
+    return [channel for source in fields if source is not None for channel in source.channels]
+
+
+def _normalisation(
+    config: NetCDFDatasetConfig, opening: Opening, regions: Sequence[Sources], rules: dict[str, Missing]
+) -> tuple[tuple[Channel, ...], tuple[Channel, ...], tuple[Channel, ...]]:
+    """Give the normalised channels of truth, input and invariants: the known ones, or measured in training."""
+    if opening.channels is not None:
+        known = opening.channels
+        names = [target.name for target in regions[0].target.channels] if regions[0].target else list(config.target)
+        outputs = tuple(_known(known, Channel(name)) for name in names)
+        return (
+            outputs,
+            tuple(_known(known, c) for c in regions[0].input.channels),
+            _static(config, opening, regions, rules),
+        )
+    training = regions if opening.split == "train" else [_sources(config, box) for box in _boxes(config, "train")]
+    foreign = set(config.transforms) - {channel.name for channel in _all_channels(training[0])}
+    if foreign:
+        raise InputError(f"dataset.transforms must be of variables of the dataset: got {min(foreign)!r}; correct it")
+    truths = [sources.target for sources in training if sources.target is not None]
+    places = [_positions(config, truth, "train") for truth in truths]
+    outputs = _measured(config, opening, "target", truths, places, rules)
+    inputs = outputs
+    coarse = [sources.coarse for sources in training if sources.coarse is not None]
+    if coarse:
+        pairs = zip(coarse, truths, places, strict=True)
+        found = [matching_times(truth.times[place], fields.times) for fields, truth, place in pairs]
+        inputs = _measured(config, opening, "input", coarse, found, rules)
+    return outputs, inputs, _static(config, opening, training, rules)
+
+
+def _known(known: Any, channel: Channel) -> Channel:
+    if channel.name not in known:
+        raise InputError(
+            f"the checkpoint must know the variable {channel.name!r}: it was trained on {', '.join(known)}; give those"
+        )
+    found = known[channel.name]
+    return replace(found, long_name=channel.long_name or found.long_name)
+
+
+def _measured(
+    config: NetCDFDatasetConfig,
+    opening: Opening,
+    name: str,
+    regions: Sequence[Fields],
+    places: Sequence[np.ndarray],
+    rules: dict[str, Missing],
+) -> tuple[Channel, ...]:
+    chain = ChainedFields([CheckedFields(fields, rules) for fields in regions])
+    positions = np.concatenate([start + place for start, place in zip(chain.starts, places, strict=False)])
+    chosen = positions[evenly_spread(len(positions), min(len(positions), config.statistics_times))].tolist()
+    own = {c.name: config.transforms[c.name] for c in chain.channels if c.name in config.transforms}
+    return opening.measured(name, config, chain, chosen, parse_normalisations(own, chain.channels))
+
+
+def _static(
+    config: NetCDFDatasetConfig, opening: Opening, regions: Sequence[Sources], rules: dict[str, Missing]
+) -> tuple[Channel, ...]:
+    fields = [sources.invariants for sources in regions if sources.invariants is not None]
+    if not fields:
+        return ()
+    known = opening.channels or {}
+    if all(channel.name in known for channel in fields[0].channels):
+        return tuple(known[channel.name] for channel in fields[0].channels)
+    return _measured(config, opening, "invariants", fields, [np.zeros(1, int)] * len(fields), rules)
+
+
+class ChainedFields:
+    """Regions one after another as if they were further times, for statistics.
+
+    Args:
+        regions: Fields with the same variables.
+    """
+
+    def __init__(self, regions: Sequence[Fields]):
+        self.regions = tuple(regions)
+        self.channels, self.grid = regions[0].channels, regions[0].grid
+        self.lead_hours: np.ndarray | None = None
+        self.times = np.concatenate([fields.times for fields in regions])
+        self.starts = np.cumsum([0, *(max(1, len(fields.times)) for fields in regions)]).tolist()
+
+    def read(self, positions: Sequence[int], window: tuple[slice, slice] | None = None) -> np.ndarray:
+        """Give the fields of one position."""
+        (position,) = positions
+        region = int(np.searchsorted(self.starts, position, side="right")) - 1
+        return self.regions[region].read([position - self.starts[region]], window)
