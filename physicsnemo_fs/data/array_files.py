@@ -61,9 +61,7 @@ def list_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     asked = [paths] if isinstance(paths, str | Path) else list(paths)
     found = dict.fromkeys(path for pattern in asked for path in _expand(str(pattern)))
     if not found:
-        raise InputError(
-            f"data files must exist: {', '.join(map(str, asked)) or 'an empty list'} matches none; check it"
-        )
+        raise InputError(f"data files must exist: {', '.join(map(str, asked)) or 'an empty list'} holds none; check it")
     return list(found)
 
 
@@ -248,6 +246,12 @@ class OpenFiles:
             self._files[path, engine] = _open(path, engine)
         self._files.move_to_end((path, engine))
         return self._files[path, engine]
+
+    def forget(self, path: Path) -> None:
+        """Close a file, which may have been written anew."""
+        with self._lock:
+            for key in [key for key in self._files if key[0] == path]:
+                self._files.pop(key).close()
 
     def close(self) -> None:
         """Close every file."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.array_files import find_engine, open_parts
+from physicsnemo_fs.data.array_files import OPEN_FILES, find_engine, open_parts
 from physicsnemo_fs.data.cf import Layout, find_layout, find_times, find_variable, hours
 from physicsnemo_fs.data.placement import Coordinates, find_coordinates
 from physicsnemo_fs.data.types import Channel
@@ -120,6 +120,7 @@ def find_records(
     reference: list[Coordinates | None] = [None] * len(wanted)
     absent: list[InputError | None] = [None] * len(wanted)
     for path in paths:
+        OPEN_FILES.forget(path)
         kind = engine or find_engine(path)
         parts = open_parts(path, kind)
         for i, request in enumerate(wanted):

@@ -207,7 +207,7 @@ def _position(array: xr.DataArray, dim: str, select: Mapping[str, Any]) -> int:
     match = np.flatnonzero(values == np.asarray(wanted, dtype=values.dtype))
     if not len(match):
         raise InputError(
-            f"dimension {dim!r} of {array.name!r} has no {select[dim]!r}; it has {values[0]} to {values[-1]}"
+            f"dimension {dim!r} of {array.name!r} has no {select[dim]!r}; choose from {values[0]} to {values[-1]}"
         )
     return int(match[0])
 

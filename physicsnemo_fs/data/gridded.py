@@ -150,7 +150,7 @@ class GriddedFields:
         for record, channel, part, start, stop, slots, local in self._tasks(wanted):
             for y, x in pieces:
                 block = self._read_block(record, part, slice(start, stop), y[1], x[1])
-                chosen = block if len(slots) == stop - start else block[local - start]
+                chosen = block[_compact(local - start)]
                 values[_compact(slots), channel, y[0], x[0]] = _reordered(chosen, y[2], x[2])
         if self._missing is not None:
             values[values == np.float32(self._missing)] = np.nan
@@ -213,10 +213,10 @@ def _reordered(block: np.ndarray, rows: np.ndarray | slice, columns: np.ndarray 
     return block[:, rows][:, :, columns]
 
 
-def _compact(slots: np.ndarray) -> slice | np.ndarray:
-    """Give neighbouring slots as a slice, which is assigned without a copy."""
-    neighbours = len(slots) == 1 or bool((np.diff(slots) == 1).all())
-    return slice(int(slots[0]), int(slots[-1]) + 1) if neighbours else slots
+def _compact(places: np.ndarray) -> slice | np.ndarray:
+    """Give ascending neighbours as a slice, which needs no copy."""
+    neighbours = len(places) == 1 or bool((np.diff(places) == 1).all())
+    return slice(int(places[0]), int(places[-1]) + 1) if neighbours else places
 
 
 def _period(record: Record, period: Sequence[str] | None) -> tuple[int, int]:
