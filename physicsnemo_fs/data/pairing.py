@@ -41,7 +41,7 @@ def matching_window(fine: Grid, coarse: Grid) -> tuple[slice, slice]:
             raise InputError(
                 f"the edges of the fine grid must be edges of coarse cells: its {name} span {wanted[0]:g} to "
                 f"{wanted[1]:g} {fine.unit}, the input's {own[0]:g} to {own[-1]:g} {coarse.unit} in cells of "
-                f"{coarse.spacing[axis]:g}; align them with physicsnemo-fs build"
+                f"{coarse.spacing[axis]:g}; choose such a region or align them with physicsnemo-fs build"
             )
         parts.append(slice(int(found[0]), int(found[1])))
     return parts[0], parts[1]
@@ -129,16 +129,25 @@ def frame_channels(channels: Sequence[Channel], window_size: int) -> tuple[Chann
 
 
 def shared_normalization(inputs: Sequence[Channel], outputs: Sequence[Channel]) -> tuple[Channel, ...]:
-    """Give an input that is also an output, by name and unit, the normalisation of the output.
+    """Give an input that is also an output the normalisation of the output.
 
     What a network adds to the interpolated input is then a residual in one scale.
+
+    Raises:
+        InputError: If the units of an input and the output of its name differ.
 
     Example:
         >>> shared_normalization([Channel("t2m", "K", 280.0, 9.0)], [Channel("t2m", "K", 281.0, 10.0)])[0].std
         10.0
     """
-    known = {(channel.name, channel.unit): channel for channel in outputs}
-    pairs = [(channel, known.get((channel.name, channel.unit), channel)) for channel in inputs]
+    known = {channel.name: channel for channel in outputs}
+    pairs = [(channel, known.get(channel.name, channel)) for channel in inputs]
+    for channel, other in pairs:
+        if channel.unit != other.unit:
+            raise InputError(
+                f"input and output {channel.name!r} must have one unit: got {channel.unit!r} and {other.unit!r}; "
+                "convert one or rename it by new=name"
+            )
     return tuple(
         replace(channel, mean=other.mean, std=other.std, warp=other.warp, minimum=other.minimum)
         for channel, other in pairs
