@@ -192,6 +192,34 @@ def labels_by_year(
     return labels
 
 
+def open_zarr(path: Path, needed: Sequence[str], what: str) -> Mapping[str, Any]:
+    """Open a Zarr group that must hold some arrays.
+
+    Args:
+        path: The store.
+        needed: Names of the arrays.
+        what: What the store is, for messages.
+
+    Raises:
+        InputError: If zarr is not installed, the path is no Zarr group, or an array is missing.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise InputError(f"{what} need zarr: it is not installed; pip install zarr") from error
+    try:
+        store = zarr.open_group(path, mode="r")
+        arrays = dict(store.arrays())
+    except Exception as error:
+        raise InputError(
+            f"{what} must be a Zarr store: {path} is none ({type(error).__name__}); unpack it and set dataset.data_path"
+        ) from error
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise InputError(f"{path} must be {what} as published: it has no {', '.join(missing)}; give its .zarr folder")
+    return arrays
+
+
 def read_zarr(array: Any, time: int, channels: Sequence[int], rows: slice, columns: slice) -> np.ndarray:
     """Give channels of one time of an array ``[time, channel, y, x]``, float32, each chunk decoded once."""
     if array.chunks[1] == 1:
