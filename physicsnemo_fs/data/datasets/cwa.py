@@ -19,7 +19,7 @@ from physicsnemo_fs.data.datasets.published import (
     read_zarr,
     shared_normalization,
 )
-from physicsnemo_fs.data.splits import LABELS
+from physicsnemo_fs.data.splits import LABELS, block_numbers
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
 
@@ -146,7 +146,9 @@ def open_cwa(
         labels = np.full(len(target.times), LABELS["test"], np.uint8)
     else:
         labels = labels_by_year(target.times, None, test_years, validation, block, gap)
-    return Pair(target, coarse, outputs, shared_normalization(inputs, outputs), labels)
+    return Pair(
+        target, coarse, outputs, shared_normalization(inputs, outputs), labels, block_numbers(target.times, block)
+    )
 
 
 def valid_times(store: Store, path: Path) -> np.ndarray:

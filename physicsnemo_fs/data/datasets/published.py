@@ -3,13 +3,14 @@
 """What the published formats share: statistics files, names of variables, samples of one time, held-out years."""
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from physicsnemo_fs.data.splits import LABELS, NO_GAP, UNUSED, split_by_blocks
 from physicsnemo_fs.data.types import Channel, Fields
@@ -40,10 +41,15 @@ VARIABLES = {
     "cat_freez": (SHARE, "probability of freezing rain", ""),
     "cat_rain": (SHARE, "probability of rain", ""),
     "cat_none": (SHARE, "probability of no precipitation", ""),
+    "precip": ("", "precipitation", ""),
+    "precipitable_water": ("kg m-2", "precipitable water", "atmosphere_mass_content_of_water_vapor"),
     "elev_mean": ("m", "surface height", "surface_altitude"),
     "lsm_mean": (SHARE, "share of land", "land_area_fraction"),
 }
 """Unit, long name and CF standard name of variables whose files say none; the unit of others stays empty."""
+
+NEVER_NEGATIVE = {"precip", "cat_snow", "cat_ice", "cat_freez", "cat_rain", "cat_none"}
+LEVEL_VARIABLES = {"u": "eastward_wind", "v": "northward_wind", "t": "temperature"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Pair:
         output_channels: Channels of the target, normalised.
         input_channels: Channels of the input, normalised.
         labels: Split of each time of ``target``, see :mod:`physicsnemo_fs.data.splits`.
+        blocks: Number of the block of time that each time of ``target`` lies in.
     """
 
     target: Fields
@@ -63,18 +70,24 @@ class Pair:
     output_channels: tuple[Channel, ...]
     input_channels: tuple[Channel, ...]
     labels: UInt8[np.ndarray, " time"]
+    blocks: Int64[np.ndarray, " time"]
 
 
 def describe(name: str, level: float = math.nan) -> Channel:
     """Give the channel of a variable, ``name@level`` on a pressure level in hPa, not normalised.
 
     Example:
-        >>> describe("temperature", 500.0).name, describe("10u").unit, describe("slipperiness").unit
+        >>> describe("temperature", 500.0).name, describe("u850").unit, describe("slipperiness").unit
         ('temperature@500', 'm s-1', '')
     """
-    unit, long_name, standard_name = VARIABLES.get(name, ("", name.replace("_", " "), ""))
+    on_level = re.fullmatch(r"([uvt])(\d+)", name)
+    known = VARIABLES.get(LEVEL_VARIABLES[on_level[1]] if on_level else name)
+    unit, long_name, standard_name = known or ("", name.replace("_", " "), "")
+    if on_level:
+        long_name = f"{long_name} on {on_level[2]} hPa"
     if math.isnan(level):
-        return Channel(name, unit, long_name=long_name, standard_name=standard_name)
+        least = 0.0 if name in NEVER_NEGATIVE else None
+        return Channel(name, unit, long_name=long_name, standard_name=standard_name, minimum=least)
     return Channel(f"{name}@{level:g}", unit, long_name=f"{long_name} on {level:g} hPa", standard_name=standard_name)
 
 
