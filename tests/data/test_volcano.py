@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from physicsnemo_fs.data.datasets.volcano import PHASE, VolcanoFields, volcano_blocks, volcano_labels
+from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Fields
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close
@@ -70,6 +71,9 @@ def test_folders_stay_whole(folder):
     labels = volcano_labels(files, 0.6, 0.2)
     assert labels.tolist() == [0] * 6 + [1] * 2 + [2] * 2
     assert volcano_blocks(files).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert block_numbers(VolcanoFields(folder).times, np.timedelta64(1, "D")).tolist() == [
+        10957 + index // 2 for index in range(10)
+    ]
 
 
 def test_one_folder_is_divided(folder):

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Bool, Float
 
+from physicsnemo_fs.data.builder.geometry import coarsened
 from physicsnemo_fs.data.datasets.published import (
     Pair,
+    decode_times,
     describe,
     labels_by_year,
     open_zarr,
     read_zarr,
-    shared_normalization,
 )
-from physicsnemo_fs.data.splits import LABELS, block_numbers
+from physicsnemo_fs.data.splits import LABELS
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
 
@@ -59,6 +59,8 @@ class CWAFields:
     Raises:
         InputError: If the store lacks something, or channels, crop and factor do not fit.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
@@ -146,9 +148,7 @@ def open_cwa(
         labels = np.full(len(target.times), LABELS["test"], np.uint8)
     else:
         labels = labels_by_year(target.times, None, test_years, validation, block, gap)
-    return Pair(
-        target, coarse, outputs, shared_normalization(inputs, outputs), labels, block_numbers(target.times, block)
-    )
+    return Pair(target, coarse, outputs, inputs, labels)
 
 
 def valid_times(store: Store, path: Path) -> np.ndarray:
@@ -188,26 +188,25 @@ def _grid(store: Store, shape: tuple[int, int], factor: int, path: Path) -> Grid
             f"factor {factor} for {path}; change dataset.img_shape_y, img_shape_x or lowres_scale_factor"
         )
     height, width = shape
-    places = (np.asarray(store[name][:height, :width], np.float64) for name in ("XLAT", "XLONG"))
-    blocks = (place.reshape(height // factor, factor, width // factor, factor).mean(axis=(1, 3)) for place in places)
-    return Grid(
-        (height // factor, width // factor),
+    latitude, longitude = (np.asarray(store[name][:height, :width], np.float64) for name in ("XLAT", "XLONG"))
+    fine = Grid(
+        (height, width),
         (height * SPACING_KM, width * SPACING_KM),
         registration="cell",
         boundary="bounded",
         unit="km",
-        latitude=next(blocks),
-        longitude=next(blocks),
+        latitude=latitude,
+        longitude=longitude,
     )
+    return fine if factor == 1 else coarsened(fine, factor)
 
 
 def _times(store: Store, path: Path) -> np.ndarray:
     time = store["time"]
-    variable = xr.Variable("time", np.asarray(time[:]), dict(time.attrs))
-    times = xr.decode_cf(xr.Dataset({"time": variable}))["time"].values
-    if times.dtype.kind != "M" or not (np.diff(times) > np.timedelta64(0)).all():
-        raise InputError(f"times of {path} must ascend in a standard calendar: they do not; unpack it again")
-    return times.astype("datetime64[ns]")
+    times = decode_times(np.asarray(time[:]), time.attrs, path)
+    if not (np.diff(times) > np.timedelta64(0)).all():
+        raise InputError(f"times of {path} must ascend: they do not; unpack it again")
+    return times
 
 
 def _normalized(

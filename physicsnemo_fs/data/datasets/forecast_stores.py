@@ -33,20 +33,20 @@ def stored_name(name: str, available: Collection[str]) -> str:
 
 
 def forecast_times(names: Sequence[str]) -> np.ndarray:
-    """Give the times of forecasts ``YYYYMMDDHHfLL``: their valid times, and the lead in nanoseconds.
+    """Give the times of forecasts ``YYYYMMDDHHfLL``: their valid times, and the lead in microseconds.
 
-    Several forecasts are valid at one time; the nanoseconds tell them apart.
+    Several forecasts are valid at one time; the microseconds tell them apart.
 
     Raises:
         InputError: If a name is of another form.
 
     Example:
         >>> str(forecast_times(["2024011212f03"])[0])
-        '2024-01-12T15:00:00.000000003'
+        '2024-01-12T15:00:00.000003000'
     """
     leads = lead_hours(names).astype(np.int64)
     starts = np.array([f"{n[:4]}-{n[4:6]}-{n[6:8]}T{n[8:10]}" for n in names], "datetime64[ns]")
-    return starts + leads * np.timedelta64(3600 * 10**9 + 1, "ns")
+    return starts + leads * np.timedelta64(3600 * 10**6 + 1, "us")
 
 
 def lead_hours(names: Sequence[str]) -> Float[np.ndarray, " forecast"]:

@@ -3,13 +3,13 @@
 """CorrDiff's forecasts over the United States: HRRR at 3 km as truth, GEFS at 0.25 degrees as input."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from physicsnemo_fs.data.builder.geometry import coarsened
 from physicsnemo_fs.data.datasets.forecast_stores import (
     ForecastStore,
     common_forecasts,
@@ -24,10 +24,8 @@ from physicsnemo_fs.data.datasets.published import (
     describe,
     labels_by_year,
     read_statistics,
-    shared_normalization,
     with_statistics,
 )
-from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
@@ -68,6 +66,8 @@ class HRRRFields:
     Raises:
         InputError: If a variable is not there, or the window does not fit.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
@@ -139,6 +139,8 @@ class GEFSFields:
     Raises:
         InputError: If a variable is not there, or the grid reaches beyond the forecasts.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
@@ -227,7 +229,7 @@ def open_gefs_hrrr(
     names, samples = common_forecasts(stores, path)
     target = HRRRFields(stores[2], samples[2], names, output_variables, prob_variables, window)
     wanted = (tuple(input_surface_variables), tuple(input_isobaric_variables))
-    coarse_grid = _blocks_of(target.grid, factor)
+    coarse_grid = target.grid if factor == 1 else coarsened(target.grid, factor)
     coarse = GEFSFields(stores[0], stores[1], (samples[0], samples[1]), names, wanted, coarse_grid)
     outputs = with_statistics(target.channels, statistics, "output", stats_path)
     inputs = with_statistics(coarse.channels, statistics, "input", stats_path)
@@ -235,22 +237,7 @@ def open_gefs_hrrr(
     order = np.argsort(starts, kind="stable")
     labels = np.empty(len(names), np.uint8)
     labels[order] = labels_by_year(starts[order], train_years, valid_years, validation, block, gap)
-    return Pair(target, coarse, outputs, shared_normalization(inputs, outputs), labels, block_numbers(starts, block))
-
-
-def _blocks_of(grid: Grid, factor: int) -> Grid:
-    height, width = grid.shape
-    if factor < 1 or height % factor or width % factor:
-        raise InputError(
-            f"the input's blocks must divide the window: got factor {factor} and {height} x {width} points; change "
-            "dataset.hrrr_window or lowres_scale_factor"
-        )
-    shape = (height // factor, width // factor)
-
-    def mean(place: np.ndarray | None) -> np.ndarray | None:
-        return None if place is None else place.reshape(shape[0], factor, shape[1], factor).mean(axis=(1, 3))
-
-    return replace(grid, shape=shape, latitude=mean(grid.latitude), longitude=mean(grid.longitude))
+    return Pair(target, coarse, outputs, inputs, labels)
 
 
 def _check_categories(variables: Sequence[str], categories: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+import xarray as xr
+from jaxtyping import UInt8
 
 from physicsnemo_fs.data.splits import LABELS, NO_GAP, UNUSED, split_by_blocks
 from physicsnemo_fs.data.types import Channel, Fields
@@ -62,7 +63,6 @@ class Pair:
         output_channels: Channels of the target, normalised.
         input_channels: Channels of the input, normalised.
         labels: Split of each time of ``target``, see :mod:`physicsnemo_fs.data.splits`.
-        blocks: Number of the block of time that each time of ``target`` lies in.
     """
 
     target: Fields
@@ -70,7 +70,6 @@ class Pair:
     output_channels: tuple[Channel, ...]
     input_channels: tuple[Channel, ...]
     labels: UInt8[np.ndarray, " time"]
-    blocks: Int64[np.ndarray, " time"]
 
 
 def describe(name: str, level: float = math.nan) -> Channel:
@@ -147,17 +146,17 @@ def shared_normalization(inputs: Sequence[Channel], outputs: Sequence[Channel]) 
 
 
 def distinct_times(times: np.ndarray) -> np.ndarray:
-    """Tell samples of one time apart: the k-th one of them comes k nanoseconds later.
+    """Tell samples of one time apart: the k-th one of them comes k microseconds later.
 
     Example:
         >>> day = np.datetime64("2020-02-02", "ns")
         >>> (distinct_times(np.array([day, day + 10, day])) - day).astype(int).tolist()
-        [0, 10, 1]
+        [0, 10, 1000]
     """
     order = np.argsort(times, kind="stable")
     _, first, counts = np.unique(times[order], return_index=True, return_counts=True)
     distinct = times.astype("datetime64[ns]")
-    distinct[order] += np.arange(len(times)) - np.repeat(first, counts)
+    distinct[order] += (np.arange(len(times)) - np.repeat(first, counts)) * np.timedelta64(1, "us")
     return distinct
 
 
@@ -231,6 +230,21 @@ def open_zarr(path: Path, needed: Sequence[str], what: str) -> Mapping[str, Any]
     if missing:
         raise InputError(f"{path} must be {what} as published: it has no {', '.join(missing)}; give its .zarr folder")
     return arrays
+
+
+def decode_times(values: np.ndarray, attributes: Mapping[str, Any], path: Path) -> np.ndarray:
+    """Give CF times as ``datetime64[ns]``.
+
+    Raises:
+        InputError: If they are none in the standard calendar.
+    """
+    try:
+        times = xr.decode_cf(xr.Dataset({"time": xr.Variable("time", values, dict(attributes))}))["time"].values
+    except ValueError as error:
+        raise InputError(f"times of {path} must follow CF: they do not ({error}); download it again") from error
+    if times.dtype.kind != "M" or np.isnat(times).any():
+        raise InputError(f"times of {path} must be in the standard calendar: got {times.dtype}; download it again")
+    return times.astype("datetime64[ns]")
 
 
 def read_zarr(array: Any, time: int, channels: Sequence[int], rows: slice, columns: slice) -> np.ndarray:

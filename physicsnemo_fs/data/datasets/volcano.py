@@ -24,7 +24,7 @@ SIDE = 120
 """Pixels along a side that are used: rows and columns 0 to 119."""
 
 EPOCH = np.datetime64("2000-01-01", "ns")
-"""Nominal time of the first interferogram; each comes a day after the one before."""
+"""Nominal time of the first interferogram."""
 
 FILE_BYTES = STORED * STORED * np.dtype("<c8").itemsize
 
@@ -42,6 +42,9 @@ class VolcanoFields:
     is unknown: both channels are NaN there. At a coarser resolution a value is the average of the unit phasors
     :math:`e^{i \phi}` of a block, which is shorter than 1 where the phase varies.
 
+    The data has no times. Those given here put the files of a folder, which share acquisitions, on one day, a second
+    apart; if there is one folder only, each file on its own day.
+
     Args:
         path: Folder that holds the ``.int`` files, at any depth.
         resolution: Points along a side; a divisor of 120.
@@ -50,13 +53,15 @@ class VolcanoFields:
         InputError: If there are no files, one has another size, or the resolution does not divide 120.
     """
 
+    thread_safe = True
+
     def __init__(self, path: str | Path, resolution: int = SIDE):
         if resolution < 1 or SIDE % resolution:
             raise InputError(f"the resolution must divide {SIDE}: got {resolution}; choose 120, 60, 40 or 30")
         self.files = _list_files(Path(path))
         self.channels = tuple(Channel(channel.name, long_name=channel.long_name) for channel in PHASE)
         self.grid = Grid((resolution,) * 2, (float(SIDE),) * 2, registration="cell", boundary="bounded")
-        self.times = EPOCH + np.arange(len(self.files)) * np.timedelta64(86400 * 10**9, "ns")
+        self.times = _nominal_times(volcano_blocks(self.files))
         self.lead_hours: np.ndarray | None = None
 
     def read(
@@ -117,6 +122,12 @@ def volcano_blocks(files: Sequence[Path]) -> Int[np.ndarray, " file"]:
         [0, 0, 1]
     """
     return np.unique([str(path.parent) for path in files], return_inverse=True)[1].astype(np.int64)
+
+
+def _nominal_times(blocks: Int[np.ndarray, " file"]) -> np.ndarray:
+    days = blocks if blocks[-1] else np.arange(len(blocks))
+    seconds = np.arange(len(blocks)) - np.searchsorted(days, days)
+    return EPOCH + days * np.timedelta64(86400, "s") + seconds * np.timedelta64(1, "s")
 
 
 def _list_files(path: Path) -> list[Path]:
