@@ -6,60 +6,33 @@ import shutil
 
 import numpy as np
 import pytest
-import xarray as xr
+from published_files import cwa_dataset, save_cwa
 
 from physicsnemo_fs.data.datasets.cwa import open_cwa
 from physicsnemo_fs.data.types import Fields
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close
 
-TARGETS = ["maximum_radar_reflectivity", "temperature_2m", "eastward_wind_10m", "northward_wind_10m"]
-INPUTS = ["geopotential_height", "eastward_wind", "temperature", "temperature_2m"]
-LEVELS = [500.0, 500.0, 850.0, np.nan]
-CHOICE = {"in_channels": (0, 2, 3), "out_channels": (0, 1), "shape": (16, 20), "gap": np.timedelta64(0, "s")}
-
-
-def published(hours=24 * 40):
-    """A store of 18 x 22 points, every sixth hour from December 2020 on."""
-    rng = np.random.default_rng(0)
-    times = np.datetime64("2020-12-01", "ns") + np.arange(0, hours, 6) * np.timedelta64(3600 * 10**9, "ns")
-    rows, columns = np.mgrid[:18, :22].astype(np.float32)
-    valid, era5_valid = np.ones(len(times), bool), np.ones((len(times), 4), bool)
-    valid[3], era5_valid[5, 1] = False, False
-    fields = ("time", "cwb_channel", "south_north", "west_east"), ("time", "era5_channel", "south_north", "west_east")
-    return xr.Dataset(
-        {
-            "cwb": (fields[0], rng.normal(size=(len(times), 4, 18, 22)).astype(np.float32)),
-            "era5": (fields[1], rng.normal(size=(len(times), 4, 18, 22)).astype(np.float32)),
-            "cwb_center": ("cwb_channel", np.array([1.0, 290.0, 2.0, 3.0], np.float32)),
-            "cwb_scale": ("cwb_channel", np.array([10.0, 8.0, 4.0, 5.0], np.float32)),
-            "cwb_pressure": ("cwb_channel", np.full(4, np.nan)),
-            "cwb_variable": ("cwb_channel", np.array(TARGETS, "<U26")),
-            "cwb_valid": ("time", valid),
-            "era5_center": ("era5_channel", np.array([5600.0, 1.0, 270.0, 291.0], np.float32)),
-            "era5_scale": ("era5_channel", np.array([100.0, 7.0, 9.0, 7.0], np.float32)),
-            "era5_pressure": ("era5_channel", np.array(LEVELS)),
-            "era5_variable": ("era5_channel", np.array(INPUTS, "<U19")),
-            "era5_valid": (("time", "era5_channel"), era5_valid),
-        },
-        {
-            "time": times,
-            "XLAT": (("south_north", "west_east"), 21 + 0.018 * rows, {"units": "degree_north"}),
-            "XLONG": (("south_north", "west_east"), 119 + 0.018 * columns, {"units": "degree_east"}),
-        },
-    )
+CHOICE = {
+    "in_channels": (0, 2, 3),
+    "out_channels": (0, 1),
+    "shape": (16, 20),
+    "test_years": (2021,),
+    "validation": 0.05,
+    "block": np.timedelta64(7, "D"),
+    "gap": np.timedelta64(0, "s"),
+}
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    return published()
+    return cwa_dataset()
 
 
 @pytest.fixture(scope="module")
 def path(dataset, tmp_path_factory):
     path = tmp_path_factory.mktemp("cwa") / "cwb.zarr"
-    dataset.to_zarr(path, zarr_format=2, consolidated=True, encoding={"cwb": {"chunks": (1, 4, 18, 22)}})
-    return path
+    return save_cwa(dataset, path)
 
 
 def test_fields_are_those_of_the_valid_times(path, dataset):
@@ -92,7 +65,7 @@ def test_the_second_normalisation_changes_reflectivity_and_wind(path):
 
 
 def test_the_test_year_is_the_published_one(path):
-    pair = open_cwa(path, **CHOICE, validation=0.3)
+    pair = open_cwa(path, **{**CHOICE, "validation": 0.3})
     years = pair.target.times.astype("datetime64[Y]").astype(str)
     assert set(years[pair.labels == 2]) == {"2021"}
     assert set(years[pair.labels < 2]) == {"2020"}
@@ -129,10 +102,10 @@ def test_choices_that_do_not_fit_are_refused(path, options, message):
 
 def test_stores_of_another_kind_are_refused(path, dataset, tmp_path):
     with pytest.raises(InputError, match="must be a Zarr store"):
-        open_cwa(tmp_path / "gone.zarr")
+        open_cwa(tmp_path / "gone.zarr", **CHOICE)
     dataset.drop_vars("era5_scale").isel(time=slice(0, 1)).to_zarr(tmp_path / "a.zarr", zarr_format=2)
     with pytest.raises(InputError, match="it has no era5_scale"):
-        open_cwa(tmp_path / "a.zarr")
+        open_cwa(tmp_path / "a.zarr", **CHOICE)
     dataset.assign(cwb_valid=~dataset.cwb_valid).isel(time=slice(0, 2)).to_zarr(tmp_path / "b.zarr", zarr_format=2)
     with pytest.raises(InputError, match="none of 2 is valid"):
         open_cwa(tmp_path / "b.zarr", **CHOICE)

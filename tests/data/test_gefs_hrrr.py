@@ -2,27 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """CorrDiff's GEFS-HRRR forecasts: half-year Zarr stores of the published layout on a corner of HRRR's grid."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import xarray as xr
+from published_files import HALVES, HRRR_OUTPUTS, save_forecasts, save_gefs_hrrr
 
+from physicsnemo_fs.config.published import CATEGORIES, ISOBARIC, SURFACE
 from physicsnemo_fs.data.datasets.forecast_stores import forecast_times
-from physicsnemo_fs.data.datasets.gefs_hrrr import ISOBARIC, OUTPUTS, SURFACE, open_gefs_hrrr
-from physicsnemo_fs.data.datasets.lambert import RADIUS, hrrr_grid, project
+from physicsnemo_fs.data.datasets.gefs_hrrr import open_gefs_hrrr
+from physicsnemo_fs.data.datasets.lambert import hrrr_grid, project
 from physicsnemo_fs.data.types import Fields
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close
 
-HALVES = {"2022_07_12": "2022-12-20", "2023_01_06": "2023-01-10", "2024_01_07": "2024-01-12"}
-HRRR = ["u10m", "v10m", "t2m", "precip", "cat_snow", "cat_ice", "cat_freez", "cat_rain", "refc"]
-STORED_ISOBARIC = ["u850", "q1000", "q250", "t250", "z250"]
 CHOICE = {
     "input_surface_variables": ("u10m", "msl"),
     "input_isobaric_variables": ("u850", "r1000", "r100", "z200"),
+    "output_variables": HRRR_OUTPUTS,
+    "prob_variables": CATEGORIES,
     "train_years": (2022, 2023),
+    "valid_years": (2024,),
+    "factor": 4,
     "window": ((1, 17), (2, 22)),
     "gap": np.timedelta64(0, "s"),
     "validation": 0.2,
@@ -30,55 +32,9 @@ CHOICE = {
 }
 
 
-def places(rows, columns):
-    """Latitude and longitude of points 3 km apart from HRRR's southwestern corner, by the inverse projection."""
-    origin = np.radians(38.5)
-    n, y, x = np.sin(origin), -1587306.0 + 3000.0 * rows[:, None], -2697520.0 + 3000.0 * columns
-    pole = RADIUS / np.tan(origin)
-    distance, angle = np.hypot(x, pole - y), np.arctan2(x, pole - y)
-    latitude = 2 * np.arctan(np.tan(np.pi / 4 + origin / 2) * (pole / distance) ** (1 / n)) - np.pi / 2
-    return np.degrees(latitude), -97.5 + np.degrees(angle / n)
-
-
-def save(path, values, names, forecasts, latitude, longitude):
-    dataset = xr.Dataset(
-        {"values": (("time", "channel", "y", "x"), values)},
-        {
-            "time": np.array(forecasts),
-            "channel": np.array(names),
-            "lat": (("y", "x"), latitude),
-            "lon": (("y", "x"), longitude),
-        },
-    )
-    encoding = {"values": {"chunks": (10, *values.shape[1:])}}
-    dataset.to_zarr(path, zarr_format=2, consolidated=True, encoding=encoding)
-
-
-def gefs_values(names, latitude, longitude, forecasts):
-    """Fields that are linear in latitude and longitude."""
-    scale = np.arange(1, len(names) + 1)[:, None, None]
-    return np.stack([t + scale * latitude - 2 * longitude for t in range(len(forecasts))]).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("gefs_hrrr")
-    rng = np.random.default_rng(0)
-    latitude, longitude = places(np.arange(18.0), np.arange(24.0))
-    gefs_latitude, gefs_longitude = np.meshgrid(np.arange(24, 20, -0.25), np.arange(-124.0, -118, 0.25), indexing="ij")
-    for half, first in HALVES.items():
-        days = np.datetime64(first) + np.arange(5)
-        forecasts = [f"{d:%Y%m%d}{h:02d}f{lead:02d}" for d in days.tolist() for h in (0, 6) for lead in (0, 3, 6)]
-        for kind, names in (("surface", list(SURFACE)), ("isobaric", STORED_ISOBARIC)):
-            values = gefs_values(names, gefs_latitude, gefs_longitude, forecasts)
-            save(root / "gefs" / f"gefs_{kind}_{half}.zarr", values, names, forecasts, gefs_latitude, gefs_longitude)
-        truth = rng.normal(size=(len(forecasts), len(HRRR), 18, 24)).astype(np.float32)
-        truth[:, 4:8] = rng.integers(0, 2, size=truth[:, 4:8].shape)
-        save(root / "hrrr_forecast" / f"hrrr_{half}.zarr", truth[:-1], HRRR, forecasts[:-1], latitude, longitude)
-    groups = {"input": [*SURFACE, *ISOBARIC], "output": OUTPUTS}
-    statistics = {g: {v: {"mean": float(i), "std": 1.0 + i} for i, v in enumerate(n)} for g, n in groups.items()}
-    (root / "stats.json").write_text(json.dumps(statistics))
-    return root
+    return save_gefs_hrrr(tmp_path_factory.mktemp("gefs_hrrr"))
 
 
 @pytest.fixture
@@ -154,7 +110,7 @@ def test_rows_from_north_to_south_are_turned(published, pair, tmp_path):
     shutil.copytree(published, tmp_path / "turned", ignore=shutil.ignore_patterns("hrrr_2*"))
     for half in HALVES:
         stored = xr.open_zarr(published / "hrrr_forecast" / f"hrrr_{half}.zarr").load().isel(y=slice(None, None, -1))
-        save(
+        save_forecasts(
             tmp_path / "turned" / "hrrr_forecast" / f"hrrr_{half}.zarr",
             *(stored[name].values for name in ("values", "channel", "time", "lat", "lon")),
         )

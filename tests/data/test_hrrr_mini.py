@@ -2,58 +2,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """CorrDiff-Mini's data: a small NetCDF file with the groups, dimensions and types of the published one."""
 
-import json
-
 import netCDF4
 import numpy as np
 import pytest
+from published_files import MINI_VARIABLES, mini_values, save_mini, save_mini_statistics
 
 from physicsnemo_fs.data.datasets.hrrr_mini import HRRRMiniDataset, sample_times
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close
 
-VARIABLES = {"input": ["10u", "10v", "msl"], "output": ["10u", "10v", "2t"], "invariant": ["elev_mean", "lsm_mean"]}
-PLACES = np.array([[0, 0], [3, 5], [8, 12], [1, 1], [0, 7], [2, 2]])
-HOURS = [12, 0, 6, 6, 18, 24]
+OUTPUTS = ["10u", "10v"]
 
 
 @pytest.fixture
 def values():
-    rng = np.random.default_rng(0)
-    shapes = {"input": (6, 2, 3), "output": (6, 8, 12), "invariant": (16, 24)}
-    return {g: {v: rng.normal(size=shapes[g]).astype(np.float32) for v in names} for g, names in VARIABLES.items()}
+    return mini_values()
 
 
 @pytest.fixture
 def path(tmp_path, values):
-    path = tmp_path / "hrrr_mini_train.nc"
-    with netCDF4.Dataset(path, "w") as file:
-        for name, size in {"time": 6, "two": 2, "yc": 2, "xc": 3, "y": 8, "x": 12, "Y": 16, "X": 24}.items():
-            file.createDimension(name, size)
-        time = file.createVariable("time", "i8", ("time",))
-        time.setncatts({"units": "hours since 2020-02-02", "calendar": "proleptic_gregorian"})
-        time[:] = HOURS
-        file.createVariable("coord", "i8", ("time", "two"))[:] = PLACES
-        dimensions = {"input": ("time", "yc", "xc"), "output": ("time", "y", "x"), "invariant": ("Y", "X")}
-        for group, fields in values.items():
-            node = file.createGroup(group)
-            for name, field in fields.items():
-                node.createVariable(name, "f4", dimensions[group], zlib=True)[:] = field
-    return path
+    return save_mini(tmp_path, values)
 
 
 @pytest.fixture
 def stats(tmp_path):
-    groups = {g: {v: {"mean": 1.0 + i, "std": 2.0 + i} for i, v in enumerate(n)} for g, n in VARIABLES.items()}
-    groups["input"]["10u"] = {"mean": 0.5, "std": 9.0}
-    (tmp_path / "stats.json").write_text(json.dumps(groups))
-    return tmp_path / "stats.json"
+    return save_mini_statistics(tmp_path)
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 10**6])
 def test_samples_are_normalised_patches_in_the_order_of_time(path, stats, values, cache_bytes):
-    dataset = HRRRMiniDataset(path, stats, cache_bytes=cache_bytes)
+    dataset = HRRRMiniDataset(path, stats, None, OUTPUTS, cache_bytes=cache_bytes)
     batch = dataset.fetch([3, 1])
     assert isinstance(dataset, DownscalingDataset)
     assert batch.index.tolist() == [3, 1]
@@ -89,7 +68,7 @@ def test_the_grid_of_the_input_is_made_of_blocks(path, stats):
 def test_all_variables_or_none_can_be_chosen(path, stats):
     dataset = HRRRMiniDataset(path, stats, ["msl"], None, [])
     batch = dataset.fetch([0, 1, 2])
-    assert [c.name for c in dataset.output_channels] == VARIABLES["output"]
+    assert [c.name for c in dataset.output_channels] == MINI_VARIABLES["output"]
     assert (batch.coarse.shape, batch.invariants.shape) == ((3, 1, 2, 3), (3, 0, 8, 12))
 
 
@@ -127,9 +106,9 @@ def test_files_of_another_kind_are_refused(path, stats, tmp_path):
         file.createGroup("input")
     with pytest.raises(InputError, match="must have a variable"):
         HRRRMiniDataset(tmp_path / "other.nc", stats)
-    path.write_bytes(path.read_bytes()[:3000])
+    (tmp_path / "cut.nc").write_bytes(path.read_bytes()[:3000])
     with pytest.raises(InputError, match="whole NetCDF file"):
-        HRRRMiniDataset(path, stats)
+        HRRRMiniDataset(tmp_path / "cut.nc", stats)
 
 
 def test_places_beyond_the_invariants_are_refused(path, stats):

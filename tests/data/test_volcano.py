@@ -4,6 +4,7 @@
 
 import numpy as np
 import pytest
+from published_files import phase, save_interferograms
 
 from physicsnemo_fs.data.datasets.volcano import PHASE, VolcanoFields, volcano_blocks, volcano_labels
 from physicsnemo_fs.data.splits import block_numbers
@@ -12,18 +13,9 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close
 
 
-def phase(index):
-    rows, columns = np.mgrid[:128, :128] / 128
-    return 9 * np.sin(2 * np.pi * (rows + 0.1 * index)) + 5 * columns
-
-
 @pytest.fixture
 def folder(tmp_path):
-    for index in range(10):
-        path = tmp_path / f"volcano_{index // 2}" / f"{index}.int"
-        path.parent.mkdir(exist_ok=True)
-        (3.0 * np.exp(1j * phase(index))).astype("<c8").tofile(path)
-    return tmp_path
+    return save_interferograms(tmp_path)
 
 
 def test_values_are_the_cosine_and_sine_of_the_cropped_phase(folder):

@@ -83,7 +83,7 @@ class CWAFields:
         self.lead_hours: np.ndarray | None = None
 
     def read(
-        self, positions: Sequence[int], window: tuple[slice, slice] | None = None
+        self, positions: Sequence[int] | np.ndarray, window: tuple[slice, slice] | None = None
     ) -> Float[np.ndarray, "time channel y x"]:
         """Give the fields in physical units.
 
@@ -109,16 +109,17 @@ class CWAFields:
 
 def open_cwa(
     path: str | Path,
-    in_channels: Sequence[int] = (0, 1, 2, 3, 4, 9, 10, 11, 12, 17, 18, 19),
-    out_channels: Sequence[int] = (0, 1, 2, 3),
-    shape: tuple[int, int] = (448, 448),
+    in_channels: Sequence[int],
+    out_channels: Sequence[int],
+    shape: tuple[int, int],
     normalization: Normalization = "v1",
     factor: int = 1,
-    test_years: Collection[int] = (2021,),
+    *,
+    test_years: Collection[int],
     all_times: bool = False,
-    validation: float = 0.05,
-    block: np.timedelta64 = np.timedelta64(7, "D"),  # noqa: B008 - immutable
-    gap: np.timedelta64 = np.timedelta64(12, "h"),  # noqa: B008 - immutable
+    validation: float,
+    block: np.timedelta64,
+    gap: np.timedelta64,
 ) -> Pair:
     """Open the published store.
 

@@ -29,22 +29,7 @@ from physicsnemo_fs.data.datasets.published import (
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
-SURFACE = ("u10m", "v10m", "t2m", "q2m", "sp", "msl", "precipitable_water")
-ISOBARIC = tuple(
-    f"{name}{level}"
-    for name, levels in (
-        ("u", (1000, 925, 850, 700, 500, 250)),
-        ("v", (1000, 925, 850, 700, 500, 250)),
-        ("z", (1000, 925, 850, 700, 500, 200)),
-        ("t", (1000, 925, 850, 700, 500, 100)),
-        ("r", (1000, 925, 850, 700, 500, 100)),
-    )
-    for level in levels
-)
-OUTPUTS = ("u10m", "v10m", "t2m", "precip", "cat_snow", "cat_ice", "cat_freez", "cat_rain", "cat_none")
-CATEGORIES = ("cat_snow", "cat_ice", "cat_freez", "cat_rain")
 NONE = "cat_none"
-WINDOW = ((1, 1057), (4, 1796))
 
 Window = tuple[tuple[int, int], tuple[int, int]]
 Samples = Sequence[tuple[int, int]]
@@ -74,9 +59,9 @@ class HRRRFields:
         stores: Sequence[ForecastStore],
         samples: Samples,
         names: Sequence[str],
-        variables: Sequence[str] = OUTPUTS,
-        categories: Sequence[str] = CATEGORIES,
-        window: Window | None = WINDOW,
+        variables: Sequence[str],
+        categories: Sequence[str],
+        window: Window | None,
     ):
         _check_categories(variables, categories)
         self._stores, self._samples = stores, samples
@@ -91,7 +76,7 @@ class HRRRFields:
         self.lead_hours: np.ndarray | None = lead_hours(names)
 
     def read(
-        self, positions: Sequence[int], window: tuple[slice, slice] | None = None
+        self, positions: Sequence[int] | np.ndarray, window: tuple[slice, slice] | None = None
     ) -> Float[np.ndarray, "time channel y x"]:
         """Give the fields in physical units, rows from south to north."""
         rows, columns = window or (slice(None), slice(None))
@@ -168,10 +153,10 @@ class GEFSFields:
         self.lead_hours: np.ndarray | None = lead_hours(names)
 
     def read(
-        self, positions: Sequence[int], window: tuple[slice, slice] | None = None
+        self, positions: Sequence[int] | np.ndarray, window: tuple[slice, slice] | None = None
     ) -> Float[np.ndarray, "time channel y x"]:
         """Give the fields in physical units."""
-        return np.stack([self._read_one(p, window or (slice(None), slice(None))) for p in positions])
+        return np.stack([self._read_one(int(p), window or (slice(None), slice(None))) for p in positions])
 
     def _read_one(self, position: int, window: tuple[slice, slice]) -> Float[np.ndarray, "channel y x"]:
         fields = []
@@ -184,17 +169,18 @@ class GEFSFields:
 def open_gefs_hrrr(
     path: str | Path,
     stats_path: str | Path | None,
-    input_surface_variables: Sequence[str] = SURFACE,
-    input_isobaric_variables: Sequence[str] = ISOBARIC,
-    output_variables: Sequence[str] = OUTPUTS,
-    prob_variables: Sequence[str] = CATEGORIES,
-    train_years: Collection[int] = (2020, 2021, 2022, 2023),
-    valid_years: Collection[int] = (2024,),
-    window: Window | None = WINDOW,
-    factor: int = 4,
-    validation: float = 0.05,
-    block: np.timedelta64 = np.timedelta64(7, "D"),  # noqa: B008 - immutable
-    gap: np.timedelta64 = np.timedelta64(24, "h"),  # noqa: B008 - immutable
+    *,
+    input_surface_variables: Sequence[str],
+    input_isobaric_variables: Sequence[str],
+    output_variables: Sequence[str],
+    prob_variables: Sequence[str],
+    train_years: Collection[int],
+    valid_years: Collection[int],
+    window: Window | None = None,
+    factor: int = 1,
+    validation: float,
+    block: np.timedelta64,
+    gap: np.timedelta64,
 ) -> Pair:
     """Open the published stores below ``gefs/`` and ``hrrr_forecast/``.
 

@@ -15,9 +15,9 @@ from physicsnemo_fs.data.datasets.published import (
     describe,
     distinct_times,
     read_statistics,
-    shared_normalization,
     with_statistics,
 )
+from physicsnemo_fs.data.pairing import shared_normalization
 from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Batch, Channel, Grid
 from physicsnemo_fs.errors import InputError
@@ -50,8 +50,8 @@ class HRRRMiniDataset:
         path: str | Path,
         stats_path: str | Path | None,
         input_variables: Sequence[str] | None = None,
-        output_variables: Sequence[str] | None = ("10u", "10v"),
-        invariant_variables: Sequence[str] | None = ("elev_mean", "lsm_mean"),
+        output_variables: Sequence[str] | None = None,
+        invariant_variables: Sequence[str] | None = None,
         *,
         positions: Sequence[int] | np.ndarray | None = None,
         block: np.timedelta64 = np.timedelta64(7, "D"),  # noqa: B008 - immutable

@@ -127,24 +127,6 @@ def with_statistics(
     return tuple(normalized)
 
 
-def shared_normalization(inputs: Sequence[Channel], outputs: Sequence[Channel]) -> tuple[Channel, ...]:
-    """Give an input that is also an output the normalisation of the output.
-
-    What the network adds to the interpolated input is then a residual in one and the same unit.
-
-    Example:
-        >>> coarse, fine = Channel("t2m", "K", 280.0, 9.0), Channel("t2m", "K", 281.0, 10.0)
-        >>> shared_normalization([coarse], [fine])[0].std
-        10.0
-    """
-    fine = {(channel.name, channel.unit): channel for channel in outputs}
-    same = ((channel, fine.get((channel.name, channel.unit), channel)) for channel in inputs)
-    return tuple(
-        replace(channel, mean=other.mean, std=other.std, warp=other.warp, minimum=other.minimum)
-        for channel, other in same
-    )
-
-
 def distinct_times(times: np.ndarray) -> np.ndarray:
     """Tell samples of one time apart: the k-th one of them comes k microseconds later.
 

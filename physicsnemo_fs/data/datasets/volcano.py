@@ -65,7 +65,7 @@ class VolcanoFields:
         self.lead_hours: np.ndarray | None = None
 
     def read(
-        self, positions: Sequence[int], window: tuple[slice, slice] | None = None
+        self, positions: Sequence[int] | np.ndarray, window: tuple[slice, slice] | None = None
     ) -> Float[np.ndarray, "time channel y x"]:
         """Give the cosine and sine of the phase, NaN where it is unknown.
 
