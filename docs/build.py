@@ -20,7 +20,7 @@ from physicsnemo_fs.config import GROUPS, REPLACED_CONFIGS, REPLACED_KEYS, SCHEM
 DOCS = Path(__file__).parent
 OUTPUT = DOCS / "_build"
 CONFIGURATION = DOCS / "configuration.md"
-PAGES = ("index", "concepts", "configuration", "coming-from-corrdiff", "files", "kernels", "extending")
+PAGES = ("index", "concepts", "configuration", "coming-from-corrdiff", "files", "datasets", "kernels", "extending")
 LICENCE = "<!-- SPDX-FileCopyrightText: The physicsnemo_fs developers -->\n<!-- SPDX-License-Identifier: Apache-2.0 -->"
 COMMANDS = {
     "train": "`physicsnemo-fs train`, `examples/corrdiff_fs/train.py`",
