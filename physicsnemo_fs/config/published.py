@@ -43,7 +43,7 @@ class HRRRMiniDatasetConfig(PublishedDatasetConfig):
     validation_data_path: str | None = key(None, "File of the validation samples; null holds out blocks of data_path.")
     test_data_path: str | None = key(None, "File of the test samples; null holds out blocks of data_path.")
     test_fraction: float = key(0.05, "Share of the blocks for testing, without a file of its own.", least=0, below=1)
-    lowres_scale_factor: Any = key(None, "Given by the file; leave it out.")
+    lowres_scale_factor: int = key(0, "0: given by the file; leave it out.", least=0)
     cache_gib: float = key(4.0, "Keep the samples in memory if they need no more than this, in GiB.", least=0)
 
 
@@ -101,7 +101,7 @@ class VolcanoDatasetConfig(DatasetConfig):
     type: str = key("volcano", "This source.")
     data_path: str | None = key(None, "Folder that holds the .int files at any depth; must be given.")
     resolution: int | None = key(None, "Fine grid (points along a side), a divisor of 120; null gives 120.", least=1)
-    lowres_scale_factor: int = key(2, "Fine points per coarse cell along an axis.", least=1)
+    lowres_scale_factor: int = key(2, "Points per coarse cell along an axis at 120 points: 2 gives 60 cells.", least=1)
     train_fraction: float = key(0.8, "Share of the interferograms for training.", above=0, below=1)
     validation_fraction: float = key(0.1, "Share for validation; the rest is for testing.", above=0, below=1)
     missing: dict[str, Any] = key({}, "Unknown phase by variable (phase_cos, phase_sin): refuse (default) or mask.")

@@ -65,7 +65,7 @@ def _check(config: PublishedConfig) -> None:
         raise InputError(f"{name} has an input of its own or averages cells; leave coarsening out")
     if config.window_size and not isinstance(config, CWADatasetConfig):
         raise InputError(f"{name} has no frames before and after: got window_size {config.window_size}; leave it out")
-    if isinstance(config, HRRRMiniDatasetConfig) and config.lowres_scale_factor is not None:
+    if isinstance(config, HRRRMiniDatasetConfig) and config.lowres_scale_factor:
         raise InputError(f"{name} has the coarse grid of its file; leave lowres_scale_factor out")
 
 
@@ -158,14 +158,20 @@ def _gridded(config: PatchedDatasetConfig, pair: Pair, opening: Opening) -> Grid
 
 
 def _open_volcano(config: VolcanoDatasetConfig, opening: Opening) -> GriddedDataset:
-    fields = VolcanoFields(str(config.data_path), opening.resolution or config.resolution or SIDE)
+    resolution, cells = opening.resolution or config.resolution or SIDE, SIDE // config.lowres_scale_factor
+    if SIDE % config.lowres_scale_factor or resolution % cells:
+        raise InputError(
+            f"dataset.lowres_scale_factor must divide {SIDE} and leave whole points per cell: got "
+            f"{config.lowres_scale_factor} and resolution {resolution}; choose 2 or 4"
+        )
+    fields = VolcanoFields(str(config.data_path), resolution)
     labels = volcano_labels(fields.files, config.train_fraction, config.validation_fraction)
     return GriddedDataset(
         fields,
         None,
         PHASE,
         positions=positions_of(labels, opening.split),
-        factor=config.lowres_scale_factor,
+        factor=resolution // cells,
         block=np.timedelta64(1, "D"),
         missing=parse_missing(config.missing, fields.channels),
         cache_bytes=int(config.cache_gib * 2**30),

@@ -129,10 +129,14 @@ def test_an_input_that_is_an_output_takes_its_normalisation(cwb, gefs_hrrr):
 
 
 def test_interferograms_can_be_refined_from_60_to_120_points(volcano):
-    coarse, fine = (open_published(volcano, Opening("test", resolution=r)) for r in (60, None))
-    assert (coarse.coarse_grid.shape, coarse.grid.shape, fine.coarse_grid.shape) == ((30, 30), (60, 60), (60, 60))
-    truth = coarse.fetch([0]).target
-    assert float((truth - fine.fetch([0]).coarse).abs().max()) < 1e-5
+    config = VolcanoDatasetConfig(**{**vars(volcano), "lowres_scale_factor": 4, "resolution": 60})
+    coarse, fine = (open_published(config, Opening("test", resolution=r)) for r in (None, 120))
+    assert (coarse.coarse_grid, coarse.grid.shape, fine.grid.shape) == (fine.coarse_grid, (60, 60), (120, 120))
+    assert float((coarse.fetch([0]).coarse - fine.fetch([0]).coarse).abs().max()) < 1e-5
+    truth = open_published(volcano, Opening("test")).fetch([0]).coarse
+    assert float((truth - coarse.fetch([0]).target).abs().max()) < 1e-5
+    with pytest.raises(InputError, match="choose 2 or 4"):
+        open_published(config, Opening("test", resolution=40))
 
 
 def test_unknown_phase_is_refused_unless_it_is_masked(volcano, tmp_path):
