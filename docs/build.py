@@ -24,6 +24,7 @@ PAGES = (
     "index",
     "concepts",
     "data",
+    "datasets",
     "configuration",
     "coming-from-corrdiff",
     "files",
