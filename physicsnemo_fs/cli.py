@@ -136,7 +136,7 @@ def register_plugins(arguments: list[str]) -> None:
     chosen = {value for key, _, value in (a.partition("=") for a in arguments) if key.split("@")[0] == "dataset"}
     for name in chosen & set(plugin_names()) - set(GROUPS["dataset"]):
         options = OmegaConf.to_container(OmegaConf.structured(load_plugin(name).Options))
-        node = OmegaConf.structured(PluginDatasetConfig(type=name, options=options))  # type: ignore[arg-type]
+        node = OmegaConf.structured(PluginDatasetConfig(type=name, options=options))
         ConfigStore.instance().store(group="dataset", name=name, node=node)
 
 

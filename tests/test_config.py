@@ -21,6 +21,7 @@ from physicsnemo_fs.files import atomic_path
 CONF = Path(schemas.__file__).parents[1] / "conf"
 NEEDED = {
     "config_score": ["path=samples.nc"],
+    "config_build": ["fine.data_path=a.nc", "fine.variables=[t2m]"],
     "ns_re40": ["dataset.data_path=file.npy"],
     "plugin": ["dataset.type=a:B"],
 }

@@ -30,6 +30,12 @@ from physicsnemo_fs.config.generation import (
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
 from physicsnemo_fs.config.models import ConvUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
+from physicsnemo_fs.config.published import (
+    CWADatasetConfig,
+    GEFSHRRRDatasetConfig,
+    HRRRMiniDatasetConfig,
+    VolcanoDatasetConfig,
+)
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.config.training import (
     HyperParameters,
@@ -55,6 +61,10 @@ GROUPS: dict[str, dict[str, type]] = {
         "ns_re40": NSRe40DatasetConfig,
         "netcdf": NetCDFDatasetConfig,
         "zarr": ZarrDatasetConfig,
+        "hrrr_mini": HRRRMiniDatasetConfig,
+        "cwb": CWADatasetConfig,
+        "gefs_hrrr": GEFSHRRRDatasetConfig,
+        "volcano": VolcanoDatasetConfig,
         "plugin": PluginDatasetConfig,
         "store": StoreDatasetConfig,
     },
@@ -131,13 +141,16 @@ __all__ = [
     "REPLACED_KEYS",
     "SCHEMAS",
     "BuildConfig",
+    "CWADatasetConfig",
     "ConvUNetConfig",
     "DatasetConfig",
     "DemoConfig",
     "FSUNOConfig",
+    "GEFSHRRRDatasetConfig",
     "GenerateConfig",
     "GenerationConfig",
     "GenerationIOConfig",
+    "HRRRMiniDatasetConfig",
     "HyperParameters",
     "KolmogorovDatasetConfig",
     "ModelConfig",
@@ -154,6 +167,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingIOConfig",
     "TrainingPerformanceConfig",
+    "VolcanoDatasetConfig",
     "ZarrDatasetConfig",
     "check_groups",
     "check_values",

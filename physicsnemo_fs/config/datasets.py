@@ -14,7 +14,7 @@ from physicsnemo_fs.config.keys import key
 class DatasetConfig:
     """What every dataset accepts."""
 
-    type: str = key(MISSING, "Which source: kolmogorov or ns_re40.")
+    type: str = key(MISSING, "Which source.")
     data_path: Any = key(None, "File or folder of the data; null uses the source's default place.")
     resolution: int | None = key(None, "Fine grid (points along a side); null takes reference_resolution.", least=1)
     lowres_scale_factor: int = key(8, "Fine points per coarse cell along an axis, at `reference_resolution`.", least=1)
@@ -78,4 +78,4 @@ class PluginDatasetConfig(DatasetConfig):
     """A dataset of another package: an installed plugin, or one named here."""
 
     type: str = key(MISSING, "Installed plugin's name, package.module:Plugin, or path/to/file.py:Plugin.")
-    options: dict[str, Any] = key({}, "The plugin's own options.")
+    options: Any = key({}, "The plugin's own options.")

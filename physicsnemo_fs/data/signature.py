@@ -19,6 +19,7 @@ def data_signature(dataset: DownscalingDataset) -> dict[str, Any]:
     return {
         "input_channels": [_described(c) for c in dataset.input_channels],
         "invariant_channels": [c.name for c in dataset.invariant_channels],
+        "invariants": [_described(c) for c in dataset.invariant_channels],
         "output_channels": [_described(c) for c in dataset.output_channels],
         "coarse_spacing": [float(s) for s in coarse.spacing],
         "coarse_registration": coarse.registration,
@@ -38,13 +39,13 @@ def _described(channel: Channel) -> dict[str, Any]:
 
 
 def normalisation(signature: dict[str, Any]) -> dict[str, Channel]:
-    """Give the channels that a network was trained on, by name: inputs and outputs, with their normalisation.
+    """Give the channels that a network was trained on, by name, with their normalisation.
 
     Example:
         >>> normalisation({"input_channels": [], "output_channels": [Channel("t", "K", 280.0, 9.0).to_dict()]})["t"].std
         9.0
     """
-    records = [*signature["input_channels"], *signature["output_channels"]]
+    records = [*signature.get("invariants", ()), *signature["input_channels"], *signature["output_channels"]]
     return {record["name"]: Channel.from_dict(record) for record in records}
 
 

@@ -32,6 +32,7 @@ from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.pipelines.gridded import open_gridded, region_boxes
+from physicsnemo_fs.pipelines.published import PublishedConfig, open_published
 from physicsnemo_fs.pipelines.stored import open_stored, store_regions
 
 
@@ -65,7 +66,7 @@ def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
 
 def knows_its_statistics(config: DatasetConfig) -> bool:
     """Whether the data itself says how its training split is normalised, so that a network of other data is found."""
-    return isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig)
+    return isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig | PublishedConfig)
 
 
 def region_names(config: DatasetConfig, split: str) -> tuple[str, ...]:
@@ -90,6 +91,8 @@ def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
         return open_gridded(config, opening)
     if isinstance(config, StoreDatasetConfig):
         return open_stored(config, opening)
+    if isinstance(config, PublishedConfig):
+        return open_published(config, opening)
     raise InputError(f"no dataset is opened from {type(config).__name__}; choose dataset=<name>")
 
 

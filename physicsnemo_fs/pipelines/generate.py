@@ -5,6 +5,7 @@
 import json
 import math
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.data.datasets.forecast_stores import forecast_times
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.signature import normalisation
@@ -43,6 +45,7 @@ from physicsnemo_fs.random import derive_key
 
 PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
 DRESSING_BATCH = 32
+FORECAST_NAME = re.compile(r"\d{10}f\d{2,3}")
 
 
 @dataclass(frozen=True)
@@ -239,9 +242,11 @@ def _choose_times(dataset: DownscalingDataset, times: list[str] | None, most: in
 
 def _parse_times(times: list[str]) -> list[np.datetime64]:
     try:
-        return [np.datetime64(t, "ns") for t in times]
+        return [forecast_times([t])[0] if FORECAST_NAME.fullmatch(t) else np.datetime64(t, "ns") for t in times]
     except ValueError as error:
-        raise InputError(f"generation.times must be ISO times such as 2000-01-01T00:00:10: {error}") from error
+        raise InputError(
+            f"generation.times must be ISO times (2000-01-01T00:00:10) or forecasts (2024011212f03): {error}"
+        ) from error
 
 
 class _RegressionOnly:

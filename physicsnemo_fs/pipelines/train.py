@@ -12,6 +12,7 @@ import torch
 from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
+from physicsnemo_fs.data.signature import data_signature, normalisation
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
 from physicsnemo_fs.diffusion.noise import RandomField
@@ -68,7 +69,7 @@ def train(config: TrainConfig) -> TrainResult:
         run_dir = make_folder(config.run_dir)
         record_start(config, run_dir, ranks)
         training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=run_dir / "statistics.json"))
-        channels = {channel.name: channel for channel in (*training.input_channels, *training.output_channels)}
+        channels = normalisation(data_signature(training))
         validation = open_dataset(
             config.dataset, Opening("validation", min(training.grid.shape), channels, ranks=ranks)
         )

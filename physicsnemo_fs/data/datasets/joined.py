@@ -17,7 +17,7 @@ class JoinedDataset:
     """Several datasets, such as regions, one after another.
 
     Their patches must have the same shape and channels. Times of the n-th dataset are n microseconds later, so that
-    each sample has a time of its own.
+    each sample has a time of its own; blocks of different datasets differ.
 
     Args:
         datasets: The datasets.
@@ -48,7 +48,8 @@ class JoinedDataset:
         self.coarse_grid = first.coarse_grid if alone else _nowhere(first.coarse_grid)
         shifts = np.arange(len(datasets)).astype("timedelta64[us]")
         self.times = np.concatenate([d.times + shift for d, shift in zip(datasets, shifts, strict=True)])
-        self.blocks = np.concatenate([d.blocks for d in datasets])
+        labels = np.concatenate([np.stack([np.full(len(d), n), d.blocks]) for n, d in enumerate(datasets)], axis=1)
+        self.blocks = np.unique(labels, axis=1, return_inverse=True)[1].ravel()
         self.thread_safe = all(getattr(d, "thread_safe", False) for d in datasets)
         self._starts = np.cumsum([0, *(len(d) for d in datasets)])
 
