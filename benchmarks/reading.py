@@ -24,9 +24,9 @@ import xarray as xr
 import zarr
 from timing import summarise, time_rounds, write_csv
 
-from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.fields.gridded import open_fields
+from physicsnemo_fs.data.fields.readers import FSNetCDFReader, FSZarrReader
 from physicsnemo_fs.data.loader import batches
-from physicsnemo_fs.data.readers import FSNetCDFReader, FSZarrReader
 from physicsnemo_fs.data.schedule import pieces_of
 from physicsnemo_fs.data.types import Batch, Fields
 

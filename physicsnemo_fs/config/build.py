@@ -64,6 +64,7 @@ class RegionConfig:
     split: str | None = key(
         None, "Split of all its samples; null leaves them to their times.", choices=("train", "validation", "test")
     )
+    tile: list[int] | None = key(None, "Fine rows and columns of the tiles that it is cut into, each a region.")
 
 
 @dataclass

@@ -19,11 +19,11 @@ from physicsnemo_fs.config import (
 )
 from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDataset
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
-from physicsnemo_fs.data.kolmogorov import KolmogorovConfig
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
+from physicsnemo_fs.data.flow.store import KolmogorovSplits, open_split
 from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.plugins import load_plugin, plugin_options
-from physicsnemo_fs.data.store import KolmogorovSplits, open_split
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.diffusion.spectra import Kernel, LegacyRBF, Matched, Matern, White

@@ -18,7 +18,7 @@ from physicsnemo_fs.data.builder.places import Region
 from physicsnemo_fs.data.builder.plan import Plan, Recipe, TimeSplits, make_plan
 from physicsnemo_fs.data.builder.regrid import Method
 from physicsnemo_fs.data.builder.run import build_store
-from physicsnemo_fs.data.gridded import GriddedFields, open_fields
+from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
 from physicsnemo_fs.data.splits import LABELS, UNUSED, parse_duration
 from physicsnemo_fs.data.types import Channel, Fields, Grid
 from physicsnemo_fs.errors import InputError
@@ -78,7 +78,10 @@ def recipe_of(config: BuildConfig) -> Recipe:
     pairs = {"train": splits.train_periods, "validation": splits.validation_periods, "test": splits.test_periods}
     return Recipe(
         factor=config.lowres_scale_factor,
-        regions=tuple(Region(r.name, cast(Any, r.box and tuple(r.box)), r.split) for r in config.regions),
+        regions=tuple(
+            Region(r.name, cast(Any, r.box and tuple(r.box)), r.split, cast(Any, r.tile and tuple(r.tile)))
+            for r in config.regions
+        ),
         splits=TimeSplits(
             parse_duration(splits.block),
             splits.validation,

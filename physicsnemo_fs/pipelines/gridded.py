@@ -12,10 +12,10 @@ import numpy as np
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
-from physicsnemo_fs.data.field_views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
-from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.datasets.pairing import matching_times
+from physicsnemo_fs.data.fields.gridded import open_fields
+from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
 from physicsnemo_fs.data.opening import Opening
-from physicsnemo_fs.data.pairing import matching_times
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.splits import parse_duration, positions_of, split_by_blocks, split_by_periods
 from physicsnemo_fs.data.statistics import parse_normalisations

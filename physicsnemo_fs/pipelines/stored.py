@@ -8,7 +8,7 @@ from dataclasses import replace
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
-from physicsnemo_fs.data.field_views import parse_missing
+from physicsnemo_fs.data.fields.views import parse_missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.splits import LABELS, parse_duration
 from physicsnemo_fs.data.store_reader import Store, open_store

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from physicsnemo_fs.data.coarsening import cell_average, check_coarsening, coarse_grid, coarsen
+from physicsnemo_fs.data.flow.coarsening import cell_average, check_coarsening, coarse_grid, coarsen
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.nn.resample import fourier_resample

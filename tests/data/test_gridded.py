@@ -13,8 +13,8 @@ from gridded_files import hours, store, weather
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physicsnemo_fs.data import array_files
-from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.fields import array_files
+from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.data.types import Fields
 
 

@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.errors import InputError
 
 eccodes = pytest.importorskip("eccodes")

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from gridded_files import hours, store, weather
 
-from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.errors import InputError
 
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physicsnemo_fs.data.coarsening import cell_average
 from physicsnemo_fs.data.datasets.kolmogorov import KolmogorovDataset
+from physicsnemo_fs.data.flow.coarsening import cell_average
 from physicsnemo_fs.data.normalize import moments_of
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.errors import InputError

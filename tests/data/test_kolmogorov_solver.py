@@ -10,7 +10,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from physicsnemo_fs.data.kolmogorov import (
+from physicsnemo_fs.data.flow.kolmogorov import (
     INITIAL_STD,
     KolmogorovConfig,
     KolmogorovSolver,

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from physicsnemo_fs.data.kolmogorov import KolmogorovConfig, simulate
-from physicsnemo_fs.data.normalize import Moments
-from physicsnemo_fs.data.store import (
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, simulate
+from physicsnemo_fs.data.flow.store import (
     KolmogorovSplits,
     KolmogorovStore,
     open_split,
@@ -22,6 +21,7 @@ from physicsnemo_fs.data.store import (
     store_path,
     write_store,
 )
+from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.errors import InputError
 
 FLOW = KolmogorovConfig(grid=32, spin_up=((32, 2.0),), interval=0.5, frames=3, trajectories=2)

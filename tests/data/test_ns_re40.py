@@ -8,7 +8,7 @@ import torch
 
 from physicsnemo_fs.data.datasets.kolmogorov import KolmogorovDataset
 from physicsnemo_fs.data.datasets.ns_re40 import STATISTICS_STRIDE, NSRe40Source
-from physicsnemo_fs.data.kolmogorov import KolmogorovConfig, simulate
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, simulate
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close
 

@@ -8,7 +8,7 @@ from gridded_files import store, weather
 from physicsnemo.datapipes import DataLoader, Dataset
 from physicsnemo.datapipes.registry import COMPONENT_REGISTRY
 
-from physicsnemo_fs.data.readers import FSNetCDFReader, FSZarrReader
+from physicsnemo_fs.data.fields.readers import FSNetCDFReader, FSZarrReader
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.nc", FSNetCDFReader), ("v3.zarr", FSZarrReader)])

@@ -3,8 +3,8 @@
 """Where the regions of a store lie: their fine and coarse grids, whole cells of the source or of a grid of choice."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Region:
         name: Letters, digits, ``_`` and ``-``.
         box: South, north, west and east edge in degrees; ``None`` for the whole domain.
         split: Split of all its samples; ``None`` leaves them to their times.
+        tile: Fine rows and columns of equal parts that the region is cut into, named ``<name>_<row>_<column>``; what
+            fills no whole tile is left out.
 
     Raises:
         InputError: If the name, the box or the split is none.
@@ -42,8 +44,11 @@ class Region:
     name: str
     box: Box | None = None
     split: str | None = None
+    tile: tuple[int, int] | None = None
 
     def __post_init__(self):
+        if self.tile is not None and (len(self.tile) != 2 or min(self.tile) < 1):
+            raise InputError(f"the tile of region {self.name} must be [rows, columns]: got {list(self.tile)}")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name):
             raise InputError(f"a region's name must be letters, digits, _ and -: got {self.name!r}; rename it")
         if self.split is not None and self.split not in LABELS:
@@ -113,16 +118,36 @@ def place_regions(
     places = []
     for region in regions:
         _require_within(source, region, factor * (spacing or max(source.spacing)))
-        if spacing is None:
-            window = _whole_blocks(source, region, factor)
-            fine = part = cut(source, window)
-        else:
-            fine = _own_grid(source, region, factor, spacing, origin)
-            window = covering_window(source, fine)
-            part = cut(source, window)
-        places.append(Place(region, window, part, fine, coarsened(fine, factor), factor))
+        whole = _whole_blocks(source, region, factor) if spacing is None else None
+        grid = cut(source, whole) if spacing is None else _own_grid(source, region, factor, spacing, origin)
+        for part, inside in _tiles(region, grid.shape, factor):
+            fine = cut(grid, inside)
+            window = _within(whole, inside) if whole is not None else covering_window(source, fine)
+            places.append(Place(part, window, cut(source, window), fine, coarsened(fine, factor), factor))
     _refuse_overlap(places)
     return tuple(places)
+
+
+def _tiles(region: Region, shape: tuple[int, int], factor: int) -> Iterator[tuple[Region, Window]]:
+    """Give a region's tiles and their windows of its fine grid; itself without tiles."""
+    if region.tile is None:
+        yield region, (slice(0, shape[0]), slice(0, shape[1]))
+        return
+    height, width = region.tile
+    if height % factor or width % factor or height > shape[0] or width > shape[1]:
+        raise InputError(
+            f"tiles of region {region.name} must be whole coarse cells of {factor} and fit its {shape[0]} x {shape[1]}: "
+            f"got {height} x {width}; change the tile or the box"
+        )
+    for row in range(shape[0] // height):
+        for column in range(shape[1] // width):
+            part = replace(region, name=f"{region.name}_{row:02d}_{column:02d}", tile=None)
+            yield part, (slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
+
+
+def _within(outer: Window, inner: Window) -> Window:
+    rows, columns = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, inner, strict=True))
+    return rows, columns
 
 
 def _require_within(source: Grid, region: Region, cell: float) -> None:

@@ -10,8 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from physicsnemo_fs.data.builder.geometry import latlon, on_sphere
-from physicsnemo_fs.data.field_views import CachedFields, CheckedFields, CoarseFields, Missing
-from physicsnemo_fs.data.pairing import (
+from physicsnemo_fs.data.datasets.pairing import (
     Uneven,
     aligned_grid,
     frame_channels,
@@ -20,7 +19,8 @@ from physicsnemo_fs.data.pairing import (
     matching_window,
     shared_normalization,
 )
-from physicsnemo_fs.data.patches import Patches, Window
+from physicsnemo_fs.data.datasets.patches import Patches, Window
+from physicsnemo_fs.data.fields.views import CachedFields, CheckedFields, CoarseFields, Missing
 from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Batch, Channel, Fields, Grid
 from physicsnemo_fs.errors import InputError
@@ -48,7 +48,7 @@ class GriddedDataset:
         block: Length of time that counts as one independent block.
         window_size: Frames ``k`` on either side of the middle one.
         uneven: What to do about windows of unevenly spaced frames, see
-            :func:`physicsnemo_fs.data.pairing.frame_windows`.
+            :func:`physicsnemo_fs.data.datasets.pairing.frame_windows`.
         patch: Fine rows and columns of a patch; ``None`` gives whole fields. With keys a patch lies at random, without
             them at fixed tiles.
         patches_per_time: Patches of each time in an epoch; the k-th has a time k nanoseconds later.
@@ -59,7 +59,7 @@ class GriddedDataset:
         InputError: If grids, times, channels or patches do not fit together.
 
     Example:
-        >>> from physicsnemo_fs.data.field_views import ArrayFields
+        >>> from physicsnemo_fs.data.fields.views import ArrayFields
         >>> fine = ArrayFields.random(("t2m",), times=6, shape=(16, 24))
         >>> dataset = GriddedDataset(fine, None, fine.channels, factor=8, window_size=1)
         >>> batch = dataset.fetch([0, 3])

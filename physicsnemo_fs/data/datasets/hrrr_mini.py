@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from physicsnemo_fs.data.datasets.pairing import shared_normalization
 from physicsnemo_fs.data.datasets.patch_file import PatchFile
 from physicsnemo_fs.data.datasets.published import (
     describe,
@@ -17,7 +18,6 @@ from physicsnemo_fs.data.datasets.published import (
     read_statistics,
     with_statistics,
 )
-from physicsnemo_fs.data.pairing import shared_normalization
 from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Batch, Channel, Grid
 from physicsnemo_fs.errors import InputError

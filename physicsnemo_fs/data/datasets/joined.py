@@ -27,7 +27,7 @@ class JoinedDataset:
 
     Example:
         >>> from physicsnemo_fs.data.datasets.gridded import GriddedDataset
-        >>> from physicsnemo_fs.data.field_views import ArrayFields
+        >>> from physicsnemo_fs.data.fields.views import ArrayFields
         >>> regions = [ArrayFields.random(("t2m",), times=3, shape=(16, 16), seed=seed) for seed in (0, 1)]
         >>> joined = JoinedDataset([GriddedDataset(region, None, region.channels) for region in regions])
         >>> len(joined), joined.fetch([5, 0]).index.tolist()

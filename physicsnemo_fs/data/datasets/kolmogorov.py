@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from physicsnemo_fs.data.coarsening import Coarsening, check_coarsening, coarse_grid, coarsen
+from physicsnemo_fs.data.flow.coarsening import Coarsening, check_coarsening, coarse_grid, coarsen
+from physicsnemo_fs.data.flow.symmetry import KolmogorovSymmetry, apply_symmetries
 from physicsnemo_fs.data.normalize import Moments
-from physicsnemo_fs.data.symmetry import KolmogorovSymmetry, apply_symmetries
 from physicsnemo_fs.data.types import Batch, Channel, Grid
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.nn.resample import fourier_resample
@@ -61,10 +61,10 @@ class KolmogorovDataset:
     stored grid, which by Parseval's identity do not depend on the grid either.
 
     Args:
-        source: Stored trajectories, for example :class:`physicsnemo_fs.data.store.KolmogorovStore`.
+        source: Stored trajectories, for example :class:`physicsnemo_fs.data.flow.store.KolmogorovStore`.
         resolution: Fine grid size; ``None`` is the stored one.
         coarse_size: Coarse grid size.
-        coarsening: How the coarse frames are made, see :func:`physicsnemo_fs.data.coarsening.coarsen`.
+        coarsening: How the coarse frames are made, see :func:`physicsnemo_fs.data.flow.coarsening.coarsen`.
         window_size: Frames ``k`` on either side of the middle one.
         sample_stride: Take every so-many-th frame as the middle of a sample.
         truth_required: Refuse a resolution beyond the stored one; otherwise its samples come without target.
@@ -75,8 +75,8 @@ class KolmogorovDataset:
 
     Example:
         >>> import tempfile
-        >>> from physicsnemo_fs.data.kolmogorov import KolmogorovConfig
-        >>> from physicsnemo_fs.data.store import KolmogorovSplits, KolmogorovStore, prepare
+        >>> from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
+        >>> from physicsnemo_fs.data.flow.store import KolmogorovSplits, KolmogorovStore, prepare
         >>> flow = KolmogorovConfig(grid=32, spin_up=(), trajectories=2, frames=4)
         >>> paths = prepare(tempfile.mkdtemp(), KolmogorovSplits(flow, flow, flow), progress=False)
         >>> dataset = KolmogorovDataset(KolmogorovStore(paths["train"]), 16, coarse_size=4, window_size=1)

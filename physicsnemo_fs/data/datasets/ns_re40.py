@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from physicsnemo_fs.data.flow.store import Split
 from physicsnemo_fs.data.normalize import Moments
-from physicsnemo_fs.data.store import Split
 from physicsnemo_fs.errors import InputError
 
 FORCING_MODE = 4

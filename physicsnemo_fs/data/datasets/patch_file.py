@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from physicsnemo_fs.config.keys import nearest
-from physicsnemo_fs.data.array_files import OPEN_FILES
 from physicsnemo_fs.data.datasets.published import decode_times
+from physicsnemo_fs.data.fields.array_files import OPEN_FILES
 from physicsnemo_fs.errors import InputError
 
 

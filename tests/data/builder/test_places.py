@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regions are whole coarse cells inside their boxes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,22 @@ def test_neighbouring_regions_share_edges_but_no_cells():
 def test_boxes_may_count_longitude_from_anywhere(turn):
     (place,) = place_regions(source(), [Region("r", (52, 54, 231 + turn, 235 + turn))], factor=4)
     assert span(place.fine) == [52.0, 54.0, 231.0, 235.0]
+
+
+@pytest.mark.parametrize("spacing", [None, 0.125])
+def test_tiles_are_equal_parts_of_their_region(spacing):
+    region = Region("sea", (52.0, 58.0, 232.0, 240.0), "test")
+    (whole,) = place_regions(source(), [region], 4, spacing)
+    tiles = place_regions(source(), [replace(region, tile=(8, 12))], 4, spacing)
+    rows, columns = whole.fine.shape[0] // 8, whole.fine.shape[1] // 12
+    assert [t.region.name for t in tiles] == [f"sea_{r:02d}_{c:02d}" for r in range(rows) for c in range(columns)]
+    assert {(t.fine.shape, t.coarse.shape, t.region.split) for t in tiles} == {((8, 12), (2, 3), "test")}
+    for tile in tiles:
+        row, column = (int(part) for part in tile.region.name.split("_")[1:])
+        np.testing.assert_allclose(tile.fine.latitude, whole.fine.latitude[row * 8 :, column * 12 :][:8, :12])
+        np.testing.assert_allclose(tile.fine.longitude, whole.fine.longitude[row * 8 :, column * 12 :][:8, :12])
+        if spacing is None:
+            np.testing.assert_allclose(tile.source.latitude, tile.fine.latitude)
 
 
 def test_a_box_across_the_zero_meridian():

@@ -12,7 +12,7 @@ from physicsnemo.datapipes.readers.base import Reader
 from physicsnemo.datapipes.registry import register
 from torch import Tensor
 
-from physicsnemo_fs.data.gridded import open_fields
+from physicsnemo_fs.data.fields.gridded import open_fields
 
 
 @register()
@@ -22,11 +22,11 @@ class FSNetCDFReader(Reader):
     In a configuration ``_target_: ${dp:FSNetCDFReader}``.
 
     Args:
-        paths: See :func:`physicsnemo_fs.data.gridded.open_fields`.
+        paths: See :func:`physicsnemo_fs.data.fields.gridded.open_fields`.
         variables: Likewise.
         pin_memory: Give page-locked memory.
         include_index_in_metadata: Give the sample's index with it.
-        options: Further arguments of :func:`physicsnemo_fs.data.gridded.open_fields`, such as ``region``.
+        options: Further arguments of :func:`physicsnemo_fs.data.fields.gridded.open_fields`, such as ``region``.
 
     Raises:
         InputError: As there.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.cf import LATITUDE, LONGITUDE, Layout, X, Y, find_coordinate, grid_mapping
-from physicsnemo_fs.data.geography import Axis, box_of, longitude_axis, plain_axis, rows_between
+from physicsnemo_fs.data.fields.cf import LATITUDE, LONGITUDE, Layout, X, Y, find_coordinate, grid_mapping
+from physicsnemo_fs.data.fields.geography import Axis, box_of, longitude_axis, plain_axis, rows_between
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from physicsnemo_fs.data.array_files import OPEN_FILES, list_files
-from physicsnemo_fs.data.catalogue import Record, find_records
-from physicsnemo_fs.data.geography import runs_of
-from physicsnemo_fs.data.placement import Placement, place
+from physicsnemo_fs.data.fields.array_files import OPEN_FILES, list_files
+from physicsnemo_fs.data.fields.catalogue import Record, find_records
+from physicsnemo_fs.data.fields.geography import runs_of
+from physicsnemo_fs.data.fields.placement import Placement, place
 from physicsnemo_fs.data.splits import parse_period
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from physicsnemo_fs import __version__
-from physicsnemo_fs.data.kolmogorov import KolmogorovConfig, simulate
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, simulate
 from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path
@@ -193,7 +193,7 @@ def write_store(
         training: Flow of the training split, part of the file's key.
         moments: Moments of the training split, where they are known.
         device: Where to simulate.
-        progress: As in :func:`physicsnemo_fs.data.kolmogorov.simulate`.
+        progress: As in :func:`physicsnemo_fs.data.flow.kolmogorov.simulate`.
     """
     with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as file:
         variable = _define(file, flow)

@@ -17,7 +17,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.packing import Packing
+from physicsnemo_fs.data.fields.packing import Packing
 from physicsnemo_fs.errors import InputError
 
 SUFFIXES = {
@@ -197,7 +197,7 @@ class XarrayFile:
 
     def read(self, name: str, key: tuple[int | slice, ...], level: float | None) -> np.ndarray:
         """Give a part of a variable."""
-        from physicsnemo_fs.data.cf import find_variable
+        from physicsnemo_fs.data.fields.cf import find_variable
 
         return np.asarray(find_variable(self._parts, name, level)[name].variable[key].values)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.array_files import OPEN_FILES, find_engine, open_parts
-from physicsnemo_fs.data.cf import Layout, find_layout, find_times, find_variable, hours
-from physicsnemo_fs.data.placement import Coordinates, find_coordinates
+from physicsnemo_fs.data.fields.array_files import OPEN_FILES, find_engine, open_parts
+from physicsnemo_fs.data.fields.cf import Layout, find_layout, find_times, find_variable, hours
+from physicsnemo_fs.data.fields.placement import Coordinates, find_coordinates
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
 
