@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One picture of what a store holds: where its regions lie, samples of each, values, and splits over time."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from physicsnemo_fs.pipelines.numerals import number, unit_text
 COLOURS = {LABELS["train"]: BLUE, LABELS["validation"]: ORANGE, LABELS["test"]: VERMILLION, UNUSED: MUTED}
 NAMES = {**{label: split for split, label in LABELS.items()}, UNUSED: "unused"}
 MOST_REGIONS = 6
+MOST_TILES = 8
 PAIRS_IN_A_ROW = 3
 MOST_FIELDS = 24
 BINS = 48
@@ -89,25 +91,38 @@ def store_figure(store: Store) -> Figure:
     names = [c.name for c in store.channels["coarse"]]
     partner = names.index(fine.name) if fine.name in names else 0
     coarse = store.channels["coarse"][partner]
-    regions = store.regions[:MOST_REGIONS]
-    samples = [
-        s for region in regions for s in _samples(store, region, partner, max(1, PAIRS_IN_A_ROW // len(regions)))
-    ]
+    families = _families(store)
+    shown = list(families.values())[:MOST_REGIONS]
+    samples = [s for tiles in shown for s in _samples(store, tiles, partner, max(1, PAIRS_IN_A_ROW // len(shown)))]
     tone = _tone(fine, [s.fields[0] for s in samples])
     alike = (coarse.name, coarse.unit) == (fine.name, fine.unit)
     tones = (tone, tone if alike else _tone(coarse, [s.fields[1] for s in samples]))
     rows = -(-len(samples) // PAIRS_IN_A_ROW)
-    heights = (3.9, 2.3 * rows, 0.75 + 0.22 * len(store.regions))
+    heights = (3.9, 2.3 * rows, 0.75 + 0.22 * len(families))
     figure = Figure(figsize=(12, sum(heights)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     layout = figure.add_gridspec(3, 1, height_ratios=heights)
     top, middle, bottom = (figure.add_subfigure(layout[row]) for row in range(3))
     left, right = top.subplots(1, 2, width_ratios=(1.7, 1))
-    _draw_map(left, store, samples, tone)
+    _draw_map(left, store, shown, samples, tone)
     _draw_values(right, store, fine, partner if alike else None)
     _draw_samples(middle, samples, tones, rows)
-    _draw_times(bottom.subplots(), store)
+    _draw_times(bottom.subplots(), store, families)
     return figure
+
+
+def _families(store: Store) -> dict[str, tuple[str, ...]]:
+    """Give the regions by name, the tiles of one region together."""
+    found: dict[str, tuple[str, ...]] = {}
+    for region in store.regions:
+        name = _stem(region)
+        found[name] = (*found.get(name, ()), region)
+    return {name if len(tiles) > 1 else tiles[0]: tiles for name, tiles in found.items()}
+
+
+def _stem(region: str) -> str:
+    """Give a region's name without the place of a tile."""
+    return re.sub(r"_\d{2,}_\d{2,}$", "", region)
 
 
 @dataclass(frozen=True)
@@ -149,31 +164,51 @@ def _tone(channel: Channel, fields: Sequence[np.ndarray]) -> Tone:
     return Tone(channel, Normalize(low, high if high > low else low + 1.0))
 
 
-def _samples(store: Store, region: str, partner: int, count: int) -> list[Sample]:
-    """Take the samples whose fine fields vary most, of some evenly spread over the used ones; in order of time."""
+def _samples(store: Store, tiles: Sequence[str], partner: int, count: int) -> list[Sample]:
+    """Take the samples whose fine fields vary most, of some evenly spread tiles and times; in order of time."""
+    some = [tiles[i] for i in np.unique(np.linspace(0, len(tiles) - 1, MOST_TILES).round().astype(int))]
+    found = [sample for region in some for sample in _lively(store, region, partner, count)]
+    best = sorted(found, key=lambda s: -float(np.nanstd(s.fields[0])) if np.isfinite(s.fields[0]).any() else 0.0)
+    return sorted(best[:count], key=lambda s: s.time)
+
+
+def _lively(store: Store, region: str, partner: int, count: int) -> list[Sample]:
     parts = [store.fields(region, part) for part in ("fine", "coarse")]
     labels = store.labels(region)
     used = np.flatnonzero(labels != UNUSED)
     used = used if len(used) else np.arange(len(labels))
     tried = used[np.unique(np.linspace(0, len(used) - 1, 2 * count + 1).round().astype(int))]
-    fine = {int(i): parts[0].read([int(i)])[0, 0] for i in tried}
-    lively = sorted(fine, key=lambda i: -float(np.nanstd(fine[i])) if np.isfinite(fine[i]).any() else 0.0)
     grids = (parts[0].grid, parts[1].grid)
     present = store.attributes["present"][region]["fine"][parts[0].channels[0].name]
     return [
-        Sample(region, parts[0].times[i], (fine[i], parts[1].read([i])[0, partner]), grids, labels, present)
-        for i in sorted(lively[:count])
+        Sample(
+            region,
+            parts[0].times[i],
+            (parts[0].read([i])[0, 0], parts[1].read([i])[0, partner]),
+            grids,
+            labels,
+            present,
+        )
+        for i in tried.tolist()
     ]
 
 
-def _draw_map(axis: Axes, store: Store, samples: Sequence[Sample], tone: Tone) -> None:
+def _draw_map(
+    axis: Axes, store: Store, families: Sequence[tuple[str, ...]], samples: Sequence[Sample], tone: Tone
+) -> None:
     """Draw every region where it lies, framed in the colour of its split."""
-    for sample in {s.region: s for s in samples}.values():
-        _show(axis, sample.fields[0], sample.grids[0], tone)
-        low, high = (edges(sample.grids[0], a)[[0, -1]] for a in (0, 1))
-        colour = _colour(sample.labels)
-        axis.add_patch(Rectangle((high[0], low[0]), np.ptp(high), np.ptp(low), fill=False, edgecolor=colour, lw=2.2))
-        name = axis.annotate(sample.region, (high[0], low[1]), (4, -4), textcoords="offset points", va="top")
+    for tiles in families:
+        own = [s for s in samples if s.region in tiles]
+        for tile in tiles:
+            fields = store.fields(tile, "fine")
+            _show(axis, fields.read([int(np.searchsorted(fields.times, own[0].time))])[0, 0], fields.grid, tone)
+        grids = [store.fields(tile, "fine").grid for tile in tiles]
+        y, x = (np.stack([edges(grid, a)[[0, -1]] for grid in grids]) for a in (0, 1))
+        corner, size = (x.min(), y.min()), (np.ptp(x), np.ptp(y))
+        colour = _colour(own[0].labels)
+        axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, lw=2.2))
+        title = own[0].region if len(tiles) == 1 else f"{_stem(tiles[0])}: {len(tiles)} tiles"
+        name = axis.annotate(title, (x.min(), y.max()), (4, -4), textcoords="offset points", va="top")
         name.set(color="white", weight="bold", fontsize=8.5)
         name.set_bbox({"facecolor": colour, "edgecolor": "none", "pad": 1.8})
     grid = samples[0].grids[0]
@@ -190,7 +225,7 @@ def _draw_map(axis: Axes, store: Store, samples: Sequence[Sample], tone: Tone) -
 
 
 def _headline(store: Store) -> str:
-    more = len(store.regions) - MOST_REGIONS
+    more = len(_families(store)) - MOST_REGIONS
     regions = f"{len(store.regions)} regions" if len(store.regions) > 1 else "1 region"
     return f"{store.path.name}: {regions}{f', {MOST_REGIONS} of them shown' if more > 0 else ''}"
 
@@ -275,10 +310,10 @@ def _values(store: Store, part: Part, index: int) -> np.ndarray:
     return np.concatenate([field[np.isfinite(field)] for field in fields]).astype(np.float64)
 
 
-def _draw_times(axis: Axes, store: Store) -> None:
-    """Draw each region's times in the colours of their splits."""
-    for row, region in enumerate(store.regions):
-        labels, times = store.labels(region), store.fields(region, "fine").times
+def _draw_times(axis: Axes, store: Store, families: Mapping[str, Sequence[str]]) -> None:
+    """Draw the times of each region in the colours of their splits; tiles of one region share theirs."""
+    for row, tiles in enumerate(families.values()):
+        labels, times = store.labels(tiles[0]), store.fields(tiles[0], "fine").times
         step = np.diff(times).min() if len(times) > 1 else np.timedelta64(1, "h")
         starts = np.flatnonzero(np.r_[True, (np.diff(labels.astype(int)) != 0) | (np.diff(times) > 2 * step)])
         stops = np.r_[starts[1:], len(times)]
@@ -289,7 +324,8 @@ def _draw_times(axis: Axes, store: Store) -> None:
     locator = matplotlib.dates.AutoDateLocator(maxticks=7)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
-    axis.set_yticks(range(len(store.regions)), store.regions)
+    names = [n if len(t) == 1 else f"{n} ({len(t)} tiles)" for n, t in families.items()]
+    axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)

@@ -118,11 +118,16 @@ def place_regions(
     places = []
     for region in regions:
         _require_within(source, region, factor * (spacing or max(source.spacing)))
-        whole = _whole_blocks(source, region, factor) if spacing is None else None
-        grid = cut(source, whole) if spacing is None else _own_grid(source, region, factor, spacing, origin)
+        if spacing is None:
+            grid = cut(source, _whole_blocks(source, region, factor))
+        else:
+            grid = _own_grid(source, region, factor, spacing, origin)
         for part, inside in _tiles(region, grid.shape, factor):
             fine = cut(grid, inside)
-            window = _within(whole, inside) if whole is not None else covering_window(source, fine)
+            if spacing is None:
+                window = _within(_whole_blocks(source, region, factor), inside)
+            else:
+                window = covering_window(source, fine)
             places.append(Place(part, window, cut(source, window), fine, coarsened(fine, factor), factor))
     _refuse_overlap(places)
     return tuple(places)
@@ -136,7 +141,7 @@ def _tiles(region: Region, shape: tuple[int, int], factor: int) -> Iterator[tupl
     height, width = region.tile
     if height % factor or width % factor or height > shape[0] or width > shape[1]:
         raise InputError(
-            f"tiles of region {region.name} must be whole coarse cells of {factor} and fit its {shape[0]} x {shape[1]}: "
+            f"tiles of region {region.name} must be whole coarse cells of {factor} and fit {shape[0]} x {shape[1]}: "
             f"got {height} x {width}; change the tile or the box"
         )
     for row in range(shape[0] // height):
