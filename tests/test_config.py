@@ -134,3 +134,22 @@ def test_a_terminated_command_leaves_no_half_written_file(tmp_path):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("member", "override", "expected"),
+    [
+        ("netcdf", "dataset.missing={tp:mask}", {"tp": "mask"}),
+        ("netcdf", "dataset.transforms={tp:{kind:log1p,scale:0.1}}", {"tp": {"kind": "log1p", "scale": 0.1}}),
+        ("netcdf", "dataset.regions={test:{sea:[50,52,0,4]}}", {"test": {"sea": [50, 52, 0, 4]}}),
+        ("netcdf", "dataset.select={number:0}", {"number": 0}),
+        ("store", "dataset.missing={tp:mask}", {"tp": "mask"}),
+        ("plugin", "dataset.options={depth:3}", {"depth": 3}),
+        ("plugin", "+dataset.options.depth=3", {"depth": 3}),
+        ("netcdf", "+dataset.missing.tp=mask", {"tp": "mask"}),
+    ],
+)
+def test_mappings_are_given_on_the_command_line(member, override, expected):
+    overrides = [f"dataset={member}", *NEEDED.get(member, ()), override]
+    dataset = to_config(composed("config_train", overrides), schemas.TrainConfig).dataset
+    assert getattr(dataset, override.lstrip("+").split("=")[0].split(".")[1]) == expected

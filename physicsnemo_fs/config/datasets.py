@@ -78,4 +78,4 @@ class PluginDatasetConfig(DatasetConfig):
     """A dataset of another package: an installed plugin, or one named here."""
 
     type: str = key(MISSING, "Installed plugin's name, package.module:Plugin, or path/to/file.py:Plugin.")
-    options: Any = key({}, "The plugin's own options.")
+    options: Any = key(None, "The plugin's own options.")

@@ -21,11 +21,13 @@ class NetCDFDatasetConfig(DatasetConfig):
     invariants_path: Any = key(None, "Files of static fine fields; null takes data_path.")
     invariants: list[str] = key([], "Static fine variables, such as orography and a land mask.")
     engine: str | None = key(None, "xarray engine of the files; null finds it.")
-    select: Any = key({}, "Choice along further dimensions, for example {number: 0, step: 6h}.")
+    select: Any = key(None, "Choice along further dimensions, for example {number: 0, step: 6h}.")
     period: list[str] | None = key(None, "[start, end] in ISO 8601, both included; null for the whole record.")
     region: list[float] | None = key(None, "[south, north, west, east] in degrees; null for the whole domain.")
-    regions: Any = key({}, "Boxes by split and name, {train: {alps: [s, n, w, e], ...}, test: {...}}: split by region.")
-    periods: Any = key({}, "Periods by split, {train: [[start, end], ...], test: [...]}: split by these.")
+    regions: Any = key(
+        None, "Boxes by split and name, {train: {alps: [s, n, w, e], ...}, ...}: split by region."
+    )
+    periods: Any = key(None, "Periods by split, {train: [[start, end], ...], test: [...]}: split by these.")
     block: str = key("5d", "Otherwise whole blocks of this length are held out, spread over the record.")
     validation_fraction: float = key(0.1, "Share of the blocks for validation.", least=0, below=1)
     test_fraction: float = key(0.1, "Share of the blocks for testing.", least=0, below=1)
@@ -35,9 +37,9 @@ class NetCDFDatasetConfig(DatasetConfig):
     uneven: str = key(
         "refuse", "Windows of unevenly spaced frames: refuse, skip or keep.", choices=("refuse", "skip", "keep")
     )
-    missing: Any = key({}, "Missing values by variable: refuse (default), mask, or a value to fill in.")
+    missing: Any = key(None, "Missing values by variable: refuse (default), mask, or a value to fill in.")
     missing_value: float | None = key(None, "A further value that means none in every file.")
-    transforms: Any = key({}, "Normalisation by variable: standard (default), minmax, log1p or quantile.")
+    transforms: Any = key(None, "Normalisation by variable: standard (default), minmax, log1p or quantile.")
     statistics_times: int = key(512, "Most training times that the normalisation is measured on.", least=1)
     cache_gib: float = key(0.0, "Most memory, in GiB, that keeps fields read once.", least=0)
 

@@ -53,7 +53,7 @@ class PatchedDatasetConfig(PublishedDatasetConfig):
 
     patch_shape: list[int] | None = key(None, "Fine rows and columns of training patches; null trains on whole fields.")
     patches_per_time: int = key(1, "Patches of each time in an epoch.", least=1)
-    missing: Any = key({}, "Missing values by variable: refuse (default), mask, or a value to fill in.")
+    missing: Any = key(None, "Missing values by variable: refuse (default), mask, or a value to fill in.")
 
 
 @dataclass
@@ -104,5 +104,5 @@ class VolcanoDatasetConfig(DatasetConfig):
     lowres_scale_factor: int = key(2, "Points per coarse cell along an axis at 120 points: 2 gives 60 cells.", least=1)
     train_fraction: float = key(0.8, "Share of the interferograms for training.", above=0, below=1)
     validation_fraction: float = key(0.1, "Share for validation; the rest is for testing.", above=0, below=1)
-    missing: Any = key({}, "Unknown phase by variable (phase_cos, phase_sin): refuse (default) or mask.")
+    missing: Any = key(None, "Unknown phase by variable (phase_cos, phase_sin): refuse (default) or mask.")
     cache_gib: float = key(0.5, "Most memory, in GiB, that keeps fields read once.", least=0)

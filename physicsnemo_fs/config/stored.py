@@ -21,6 +21,6 @@ class StoreDatasetConfig(DatasetConfig):
     uneven: str = key(
         "refuse", "Windows of unevenly spaced frames: refuse, skip or keep.", choices=("refuse", "skip", "keep")
     )
-    missing: Any = key({}, "Missing values by variable: refuse (default), mask, or a value to fill in.")
+    missing: Any = key(None, "Missing values by variable: refuse (default), mask, or a value to fill in.")
     block: str = key("1d", "Length of time that counts as one independent block in scores.")
     cache_gib: float = key(0.0, "Most memory, in GiB, that keeps fields read once.", least=0)

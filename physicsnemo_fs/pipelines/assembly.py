@@ -84,7 +84,7 @@ def open_dataset(config: DatasetConfig, opening: Opening) -> DownscalingDataset:
     """
     if isinstance(config, PluginDatasetConfig):
         plugin = load_plugin(config.type)
-        return plugin.open(plugin_options(plugin, config.options), opening)
+        return plugin.open(plugin_options(plugin, config.options or {}), opening)
     if isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig):
         return _open_flow(config, opening)
     if isinstance(config, NetCDFDatasetConfig):

@@ -206,7 +206,8 @@ def _normalisation(
         if opening.split == "train" and opening.region is None
         else [_sources(config, box) for box in _boxes(config, "train")]
     )
-    foreign = set(config.transforms) - {channel.name for channel in _all_channels(training[0])}
+    transforms = config.transforms or {}
+    foreign = set(transforms) - {channel.name for channel in _all_channels(training[0])}
     if foreign:
         raise InputError(f"dataset.transforms must be of variables of the dataset: got {min(foreign)!r}; correct it")
     truths = [sources.target for sources in training if sources.target is not None]
@@ -241,7 +242,7 @@ def _measured(
     chain = ChainedFields([CheckedFields(fields, rules) for fields in regions])
     positions = np.concatenate([start + place for start, place in zip(chain.starts, places, strict=False)])
     chosen = positions[evenly_spread(len(positions), min(len(positions), config.statistics_times))].tolist()
-    own = {c.name: config.transforms[c.name] for c in chain.channels if c.name in config.transforms}
+    own = {c.name: kind for c in chain.channels if (kind := (config.transforms or {}).get(c.name))}
     return opening.measured(name, config, chain, chosen, parse_normalisations(own, chain.channels))
 
 
