@@ -18,15 +18,13 @@ class NetCDFDatasetConfig(DatasetConfig):
     target: list[str] = key([], "Variables of the truth: name, name@level as in z@500, or new=name.")
     input_path: Any = key(None, "The same of a coarse input of its own; null averages the truth over blocks.")
     input: list[str] = key([], "Variables of the input; empty takes those of `target`.")
-    invariants_path: Any = key(None, "Files of static fine fields; null takes data_path.")
+    invariants_path: Any = key(None, "Files of static fine fields; null takes the first of data_path.")
     invariants: list[str] = key([], "Static fine variables, such as orography and a land mask.")
     engine: str | None = key(None, "xarray engine of the files; null finds it.")
     select: Any = key(None, "Choice along further dimensions, for example {number: 0, step: 6h}.")
     period: list[str] | None = key(None, "[start, end] in ISO 8601, both included; null for the whole record.")
     region: list[float] | None = key(None, "[south, north, west, east] in degrees; null for the whole domain.")
-    regions: Any = key(
-        None, "Boxes by split and name, {train: {alps: [s, n, w, e], ...}, ...}: split by region."
-    )
+    regions: Any = key(None, "Boxes by split and name, {train: {alps: [s, n, w, e], ...}, ...}: split by region.")
     periods: Any = key(None, "Periods by split, {train: [[start, end], ...], test: [...]}: split by these.")
     block: str = key("5d", "Otherwise whole blocks of this length are held out, spread over the record.")
     validation_fraction: float = key(0.1, "Share of the blocks for validation.", least=0, below=1)

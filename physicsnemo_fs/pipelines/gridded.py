@@ -13,6 +13,7 @@ from physicsnemo_fs.config.gridded import NetCDFDatasetConfig
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
 from physicsnemo_fs.data.datasets.pairing import matching_times
+from physicsnemo_fs.data.fields.array_files import list_files
 from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
 from physicsnemo_fs.data.opening import Opening
@@ -150,7 +151,7 @@ def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_require
         coarse = CoarseFields(_whole_blocks(opened(config.data_path, config.input, config.period), factor), factor)
     invariants: Fields | None = None
     if config.invariants:
-        invariants = opened(config.invariants_path or config.data_path, config.invariants, None)
+        invariants = opened(config.invariants_path or list_files(config.data_path)[0], config.invariants, None)
     if config.input_path is None and target is not None:
         target = _whole_blocks(target, factor)
         invariants = None if invariants is None else _whole_blocks(invariants, factor)
