@@ -3,11 +3,10 @@
 """Generate an ensemble to one NetCDF file."""
 
 import json
-import math
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,7 @@ from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.signature import normalisation
 from physicsnemo_fs.data.types import Batch, Channel, DownscalingDataset
-from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
 from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
-from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.layout import EnsembleSpec
@@ -34,17 +31,17 @@ from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.io.writer import EnsembleWriter
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.assembly import knows_its_statistics, open_dataset, region_names, relative_extent
+from physicsnemo_fs.pipelines.assembly import knows_its_statistics, open_dataset, region_names
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
+from physicsnemo_fs.pipelines.member_sources import MemberSource, member_source
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import Pretrained, find_pretrained
 from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
-from physicsnemo_fs.pipelines.stages import FirstGuess, Mean, regression_channels, to_device, truth_and_mean
+from physicsnemo_fs.pipelines.stages import FirstGuess, Mean, regression_channels, to_device
 from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import derive_key
 
 PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
-DRESSING_BATCH = 32
 FORECAST_NAME = re.compile(r"\d{10}f\d{2,3}")
 
 
@@ -66,33 +63,21 @@ MODEL_NAMES = {
 }
 
 
-def generate_regions(config: GenerateConfig) -> list[Path]:
-    """Generate every region of the split: one file, or one a region, ``<name>_<region>.nc``.
-
-    Raises:
-        InputError: As :func:`generate`.
-    """
-    regions = region_names(config.dataset, config.generation.split)
-    if len(regions) < 2:
-        return [generate(config, region=regions[0] if regions else None)]
-    name = Path(config.generation.io.output_filename)
-    paths = []
-    for region in regions:
-        io = replace(config.generation.io, output_filename=str(name.with_stem(f"{name.stem}_{region}")))
-        paths.append(generate(replace(config, generation=replace(config.generation, io=io)), region=region))
-    return paths
+def generate(config: GenerateConfig, reuse: bool = False) -> Path:
+    """Generate as :func:`generate_regions`, and give the first path: the only one, unless the split has regions."""
+    return generate_regions(config, reuse)[0]
 
 
-def generate(config: GenerateConfig, reuse: bool = False, region: str | None = None) -> Path:
+def generate_regions(config: GenerateConfig, reuse: bool = False) -> list[Path]:
     """Generate ``num_ensembles`` members for each time and write them to ``output_filename``.
 
-    A member's noise is a function of (seed, member, time): it depends neither on the batch size nor on which other
-    times are generated, and it is the same function at every resolution.
+    A member's noise is a function of (seed, member, time, region): it depends neither on the batch size nor on which
+    other times are generated, and it is the same function at every resolution. A split of several regions gives one
+    file for each, ``<name>_<region>.nc``.
 
     Args:
         config: The whole configuration.
-        reuse: Keep an output file that the same configuration and checkpoints made.
-        region: Region of a dataset that has several.
+        reuse: Keep output files that the same configuration and checkpoints made.
 
     Raises:
         InputError: If a checkpoint, the data, a time or the output does not fit.
@@ -102,35 +87,44 @@ def generate(config: GenerateConfig, reuse: bool = False, region: str | None = N
             raise InputError(
                 f"generation runs on one process for now: got {ranks.world_size}; start generate.py without a launcher"
             )
-        generation = config.generation
         shipped = find_pretrained(config.pretrained) if config.pretrained else None
         networks = _load_networks(config, shipped, ranks)
-        path = Path(generation.io.output_filename)
+        path = Path(config.generation.io.output_filename)
+        if config.generation.num_ensembles < 1:
+            raise InputError(f"generation.num_ensembles must be at least 1: got {config.generation.num_ensembles}")
         if path.suffix != ".nc":
             raise InputError(f"generation.io.output_filename must end in .nc: got {path}")
-        provenance = _provenance(config, networks)
+        known = knows_its_statistics(config.dataset) and shipped is None
+        session = _Session(config, networks, None if known else _trained_channels(networks), ranks)
+        regions = region_names(config.dataset, config.generation.split)
+        if len(regions) < 2:
+            return [session.write(path, regions[0] if regions else None, reuse)]
+        return [session.write(path.with_stem(f"{path.stem}_{region}"), region, reuse) for region in regions]
+
+
+class _Session:
+    """Networks, and what is made of them once for all regions."""
+
+    def __init__(self, config: GenerateConfig, networks: Networks, channels: dict[str, Channel] | None, ranks: Ranks):
+        self.config, self.networks, self.channels, self.ranks = config, networks, channels, ranks
+        self.provenance = _provenance(config, networks)
+        self._source: MemberSource | None = None
+
+    def write(self, path: Path, region: str | None, reuse: bool) -> Path:
+        """Generate one region to one file."""
+        generation, networks = self.config.generation, self.networks
+        provenance = self.provenance if region is None else {**self.provenance, "region": region}
         if reuse and path.exists() and _made_by(path, provenance):
             return path
-        channels = None if knows_its_statistics(config.dataset) and shipped is None else _trained_channels(networks)
-        dataset = open_dataset(
-            config.dataset,
-            Opening(
-                generation.split,  # type: ignore[arg-type]
-                generation.resolution,
-                channels,
-                truth_required=False,
-                ranks=ranks,
-                region=region,
-            ),
-        )
+        dataset = self._open(region)
         _check_channels(networks, dataset)
         _check_records(networks, dataset)
         chosen = _choose_times(dataset, generation.times, generation.max_times)
         seeds = [generation.seed + m for m in range(generation.num_ensembles)]
         if generation.inference_mode == "regression":
             seeds = seeds[:1]
-        if not seeds:
-            raise InputError(f"generation.num_ensembles must be at least 1: got {generation.num_ensembles}")
+        interpolated = generation.inference_mode == "dressed_interpolation"
+        mean: Mean | None = FirstGuess.of(dataset) if interpolated else networks.regression
         spec = EnsembleSpec(
             grid=dataset.grid,
             coarse_grid=dataset.coarse_grid,
@@ -141,20 +135,39 @@ def generate(config: GenerateConfig, reuse: bool = False, region: str | None = N
             member_seeds=tuple(seeds),
             provenance=provenance,
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,
-            has_regression=networks.regression is not None and generation.inference_mode != "dressed_interpolation",
+            has_regression=networks.regression is not None and not interpolated,
         )
-        mean: Mean | None = networks.regression
-        if generation.inference_mode == "dressed_interpolation":
-            mean = FirstGuess.of(dataset)
-        source = _member_source(config, networks, mean, dataset, channels, ranks)
-        total = len(chosen) * len(seeds)
-        with EnsembleWriter(path, spec) as writer, tqdm(total=total, unit="member", desc="generate") as bar:
-            for position, fields in _generate(config, mean, source, dataset, chosen, seeds, ranks, bar):
+        if self._source is None:
+            self._source = member_source(self.config, mean, networks.diffusion, dataset, self.channels, self.ranks)
+        times = [str(dataset.times[position]) for position in chosen]
+        keys = [[_member_key(seed, time, region) for seed in seeds] for time in times]
+        title = "generate" if region is None else f"generate {region}"
+        with (
+            EnsembleWriter(path, spec) as writer,
+            tqdm(total=len(times) * len(seeds), unit="member", desc=title) as bar,
+        ):
+            for position, fields in _generate(self.config, mean, self._source, dataset, chosen, keys, self.ranks, bar):
                 with nvtx.annotate("write"):
                     writer.write(position, **fields)
         if generation.picture:
             samples_picture(path, path.with_suffix(".png"))
         return path
+
+    def _open(self, region: str | None) -> DownscalingDataset:
+        generation = self.config.generation
+        opening = Opening(
+            generation.split,  # type: ignore[arg-type]
+            generation.resolution,
+            self.channels,
+            truth_required=False,
+            ranks=self.ranks,
+            region=region,
+        )
+        return open_dataset(self.config.dataset, opening)
+
+
+def _member_key(seed: int, time: str, region: str | None) -> int:
+    return derive_key(seed, "member", time) if region is None else derive_key(seed, "member", time, region)
 
 
 def _made_by(path: Path, provenance: dict[str, Any]) -> bool:
@@ -249,87 +262,30 @@ def _parse_times(times: list[str]) -> list[np.datetime64]:
         ) from error
 
 
-class _RegressionOnly:
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
-        assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
-        return mean
-
-
-class _Diffused:
-    def __init__(self, sampler: ResidualSampler, with_mean: bool):
-        self.sampler, self.with_mean = sampler, with_mean
-
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
-        if self.with_mean and mean is not None:
-            condition = torch.cat([mean, condition], dim=1)
-        residual = self.sampler.sample(condition, keys)
-        return residual if mean is None else mean + residual
-
-
-class _Dressed:
-    def __init__(self, dressing: DressedMean):
-        self.dressing = dressing
-
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
-        assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
-        return self.dressing.sample(mean, keys)
-
-
-def _member_source(
-    config: GenerateConfig,
-    networks: Networks,
-    mean: Mean | None,
-    dataset: DownscalingDataset,
-    channels: dict[str, Channel] | None,
-    ranks: Ranks,
-):
-    mode = config.generation.inference_mode
-    if mode == "regression":
-        return _RegressionOnly()
-    if mode.startswith("dressed"):
-        assert mean is not None  # noqa: S101 - _load_networks loads the regression in these modes
-        validation = open_dataset(config.dataset, Opening("validation", channels=channels, ranks=ranks))
-        pairs = truth_and_mean(mean, validation, range(len(validation)), DRESSING_BATCH, ranks.device)
-        return _Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
-    assert networks.diffusion is not None  # noqa: S101 - _load_networks loads the denoiser in these modes
-    s = config.sampler
-    sampler = ResidualSampler.for_denoiser(
-        networks.diffusion,
-        solver=s.solver,
-        num_steps=s.num_steps,
-        schedule=s.schedule,
-        sigma_min=s.sigma_min,
-        sigma_max=s.sigma_max,
-        rho=s.rho,
-        churn=Churn(s.S_churn, s.S_min, math.inf if s.S_max is None else s.S_max, s.S_noise),
-    )
-    conditions, _ = regression_channels(dataset)
-    return _Diffused(sampler, networks.diffusion.img_in_channels != conditions)
-
-
 @torch.no_grad()
 def _generate(
     config: GenerateConfig,
     mean_of: Mean | None,
-    source: Any,
+    source: MemberSource,
     dataset: DownscalingDataset,
     chosen: np.ndarray,
-    seeds: list[int],
+    member_keys: list[list[int]],
     ranks: Ranks,
     bar: tqdm,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Give (time position, physical fields) one time after the other."""
     with autocast(ranks.device, config.perf.fp_optimizations):
-        for first, count in _groups(len(chosen), len(seeds), config.generation.seed_batch_size):
+        members_of_a_time = len(member_keys[0])
+        for first, count in _groups(len(chosen), members_of_a_time, config.generation.seed_batch_size):
             positions = range(first, first + count)
             batch = to_device(dataset.fetch([int(chosen[p]) for p in positions]), ranks.device)
             condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
             mean = None if mean_of is None else mean_of(None, condition)
-            keys = [derive_key(seed, "member", str(dataset.times[chosen[p]])) for p in positions for seed in seeds]
+            keys = [key for p in positions for key in member_keys[p]]
             pieces = []
             for start in range(0, len(keys), config.generation.seed_batch_size):
                 part = torch.arange(start, min(start + config.generation.seed_batch_size, len(keys)))
-                which = (part // len(seeds)).to(condition.device)
+                which = (part // members_of_a_time).to(condition.device)
                 with nvtx.annotate("sample"):
                     pieces.append(
                         source.members(
@@ -337,7 +293,7 @@ def _generate(
                         )
                     )
                 bar.update(len(part))
-            members = torch.cat(pieces).unflatten(0, (count, len(seeds)))
+            members = torch.cat(pieces).unflatten(0, (count, members_of_a_time))
             interpolated = interpolate_coarse(batch.coarse, dataset.coarse_grid, dataset.grid)
             for i, position in enumerate(positions):
                 yield (

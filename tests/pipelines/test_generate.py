@@ -12,8 +12,9 @@ from physicsnemo_fs.config import GenerateConfig, GenerationConfig, GenerationIO
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import same_seed_consistency
+from physicsnemo_fs.pipelines import member_sources
 from physicsnemo_fs.pipelines.checkpoints import newest
-from physicsnemo_fs.pipelines.generate import generate
+from physicsnemo_fs.pipelines.generate import generate, generate_regions
 from physicsnemo_fs.pipelines.train import train
 
 SAMPLER = SamplerConfig(num_steps=3)
@@ -111,6 +112,21 @@ def test_a_reused_file_is_kept_and_another_configuration_replaces_it(data, run_d
     assert generate(config, reuse=True).stat().st_mtime_ns == first
     config.generation.seed = 5
     assert generate(config, reuse=True).stat().st_mtime_ns > first
+
+
+def test_each_region_has_a_file_and_noise_of_its_own(data, run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("physicsnemo_fs.pipelines.generate.region_names", lambda config, split: ("north", "south"))
+    config = configuration(data, run_dir, tmp_path / "s.nc", inference_mode="dressed", num_ensembles=2)
+    fitted = []
+    real = member_sources.fit_dressing
+    monkeypatch.setattr(member_sources, "fit_dressing", lambda *given: fitted.append(0) or real(*given))
+    paths = generate_regions(config)
+    assert [path.name for path in paths] == ["s_north.nc", "s_south.nc"]
+    assert len(fitted) == 1
+    north, south = (members(path) for path in paths)
+    assert np.abs(north - south).max() > 0.1
+    with EnsembleFile(paths[1]) as file:
+        assert file.provenance["region"] == "south"
 
 
 def test_churn_gives_other_samples(samples, data, run_dir, tmp_path):

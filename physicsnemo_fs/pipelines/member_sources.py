@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What makes the members of an ensemble: diffusion, the mean alone, or a mean dressed with a Gaussian field."""
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.data.sampler import evenly_spread
+from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
+from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
+from physicsnemo_fs.distributed import Ranks
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
+from physicsnemo_fs.pipelines.stages import Mean, regression_channels, truth_and_mean
+
+DRESSING_BATCH = 32
+DRESSING_SAMPLES = 256
+"""Most validation samples that a dressing is fitted to."""
+
+
+class MemberSource(Protocol):
+    """Makes members of an ensemble."""
+
+    def members(
+        self,
+        mean: Float[Tensor, "batch channel height width"] | None,
+        condition: Float[Tensor, "batch condition height width"],
+        keys: list[int],
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Give one normalised member for each mean, condition and key."""
+        ...
+
+
+class RegressionOnly:
+    """The mean itself."""
+
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+        """Give one member for each mean."""
+        assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
+        return mean
+
+
+class Diffused:
+    """The mean and a sample of what it misses.
+
+    Args:
+        sampler: Samples residuals.
+        with_mean: Whether the denoiser takes the mean as a condition.
+    """
+
+    def __init__(self, sampler: ResidualSampler, with_mean: bool):
+        self.sampler, self.with_mean = sampler, with_mean
+
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+        """Give one member for each mean."""
+        if self.with_mean and mean is not None:
+            condition = torch.cat([mean, condition], dim=1)
+        residual = self.sampler.sample(condition, keys)
+        return residual if mean is None else mean + residual
+
+
+class Dressed:
+    """The mean and a Gaussian field."""
+
+    def __init__(self, dressing: DressedMean):
+        self.dressing = dressing
+
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+        """Give one member for each mean."""
+        assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
+        return self.dressing.sample(mean, keys)
+
+
+def member_source(
+    config: GenerateConfig,
+    mean: Mean | None,
+    denoiser: FSEDMPrecondSR | None,
+    dataset: DownscalingDataset,
+    channels: Mapping[str, Channel] | None,
+    ranks: Ranks,
+) -> MemberSource:
+    """Give what makes members in ``generation.inference_mode``; dressings are fitted on the validation split.
+
+    Args:
+        config: The whole configuration.
+        mean: Regression, or what stands for it.
+        denoiser: The residual's denoiser, where the mode needs one.
+        dataset: What is generated; any region of it.
+        channels: Normalisation of the networks, if they bring it.
+        ranks: This process.
+    """
+    mode = config.generation.inference_mode
+    if mode == "regression":
+        return RegressionOnly()
+    if mode.startswith("dressed"):
+        assert mean is not None  # noqa: S101 - the regression is loaded in these modes
+        validation = open_dataset(config.dataset, Opening("validation", channels=channels, ranks=ranks))
+        ids = evenly_spread(len(validation), min(len(validation), DRESSING_SAMPLES))
+        pairs = truth_and_mean(mean, validation, ids, DRESSING_BATCH, ranks.device)
+        return Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
+    assert denoiser is not None  # noqa: S101 - the denoiser is loaded in these modes
+    s = config.sampler
+    sampler = ResidualSampler.for_denoiser(
+        denoiser,
+        solver=s.solver,
+        num_steps=s.num_steps,
+        schedule=s.schedule,
+        sigma_min=s.sigma_min,
+        sigma_max=s.sigma_max,
+        rho=s.rho,
+        churn=Churn(s.S_churn, s.S_min, math.inf if s.S_max is None else s.S_max, s.S_noise),
+    )
+    conditions, _ = regression_channels(dataset)
+    return Diffused(sampler, denoiser.img_in_channels != conditions)
