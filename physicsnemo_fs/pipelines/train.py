@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the mean, then the diffusion of what it misses."""
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,12 @@ from physicsnemo_fs.pipelines.stages import (
 )
 from physicsnemo_fs.pipelines.trainer import Trainer
 
+log = logging.getLogger(__name__)
+
 SIGMA_MIN = 0.002
 CALIBRATION_BATCH = 64
+OVERFIT = 1.5
+"""Residual on the validation split, relative to that on the training split, from which a mean is said to overfit."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,10 @@ def _train_diffusion(
     backbone = build_backbone(config.model, conditions + outputs, outputs)
     claim_folder(config, folder, record, ranks)
     if ranks.is_main and not (folder / "noise.json").exists():
-        write_json(_calibrate_noise(config, regression, training, ranks), folder / "noise.json")
+        found = _measure(config, regression, training, ranks)
+        if warning := overfit(found, _measure(config, regression, validation, ranks)):
+            log.warning(warning)
+        write_json(_noise(config, found, training), folder / "noise.json")
     ranks.barrier()
     noise = read_json(folder / "noise.json")
     network = FSEDMPrecondSR(
@@ -180,21 +188,32 @@ def _train_diffusion(
     return trainer.run()
 
 
-def _measure(
-    config: TrainConfig, regression: FSRegressionSR, training: DownscalingDataset, ranks: Ranks
-) -> Calibration:
-    """Measure truth and mean over evenly spread training samples."""
-    count = min(config.training.calibration_samples, len(training))
-    ids = evenly_spread(len(training), count)
-    pairs = truth_and_mean(regression, training, ids, CALIBRATION_BATCH, ranks.device)
-    return calibrate(pairs, regression.gain.shape[1], relative_extent(training))
+def _measure(config: TrainConfig, regression: FSRegressionSR, dataset: DownscalingDataset, ranks: Ranks) -> Calibration:
+    """Measure truth and mean over evenly spread samples."""
+    count = min(config.training.calibration_samples, len(dataset))
+    ids = evenly_spread(len(dataset), count)
+    pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, ranks.device)
+    return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset))
 
 
-def _calibrate_noise(
-    config: TrainConfig, regression: FSRegressionSR, training: DownscalingDataset, ranks: Ranks
-) -> dict[str, Any]:
-    """Measure the training residual; give its scale, the noise field and the noise levels as JSON types."""
-    found = _measure(config, regression, training, ranks)
+def overfit(training: Calibration, validation: Calibration) -> str | None:
+    """Say that a mean misses much more of the validation than of the training split, if it does.
+
+    The diffusion learns the residuals of the training split: an ensemble about an overfitted mean is too narrow by the
+    same factor.
+    """
+    ratio = float((validation.residual_std / training.residual_std).max())
+    if ratio < OVERFIT:
+        return None
+    return (
+        f"the mean overfits: its residual on the validation split is {ratio:.1f} times that on the training split, and "
+        "the ensemble will be too narrow by about that factor; train the regression on fewer images "
+        "(training.regression_hp.training_duration), with model.dropout, or on more data"
+    )
+
+
+def _noise(config: TrainConfig, found: Calibration, training: DownscalingDataset) -> dict[str, Any]:
+    """Give the residual's scale, the noise field and the noise levels as JSON types."""
     extent = relative_extent(training)
     kernel = build_kernel(config.noise, found, min(extent))
     field = RandomField(kernel, extent, training.grid.boundary, registration=training.grid.registration)

@@ -19,11 +19,12 @@ from omegaconf import OmegaConf
 from small_run import small_config
 
 from physicsnemo_fs.config import HyperParameters, StageHyperParameters, TrainingConfig, TrainingIOConfig
+from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest
-from physicsnemo_fs.pipelines.train import train
+from physicsnemo_fs.pipelines.train import overfit, train
 from physicsnemo_fs.pipelines.trainer import Trainer, TrainingDiverged
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "train.py"
@@ -261,3 +262,12 @@ def test_the_mean_carries_its_gain(run_dir):
 
 def test_training_config_defaults_are_the_shared_ones():
     assert TrainingConfig().hp == HyperParameters()
+
+
+def test_a_mean_that_overfits_is_named():
+    def measured(residual):
+        none = torch.zeros(1, 1)
+        return Calibration(1, torch.tensor([residual]), none, none, none)
+
+    assert overfit(measured(1.0), measured(1.4)) is None
+    assert "3.0 times that on the training split" in overfit(measured(0.1), measured(0.3))
