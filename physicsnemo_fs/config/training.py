@@ -68,7 +68,9 @@ class TrainingPerformanceConfig(PerformanceConfig):
     """Precision and speed of training."""
 
     torch_compile: bool = key(False, "Compile the network.")
-    prefetch: int = key(2, "Micro-batches read ahead; 0 reads each when it is needed. Changes no number.", least=0)
+    prefetch: int | None = key(
+        None, "Micro-batches read ahead; null takes 2 on a GPU and 0 on a CPU, whose cores the network needs.", least=0
+    )
     data_workers: int = key(2, "Threads a rank that read; a dataset that is not thread-safe uses one.", least=1)
 
 

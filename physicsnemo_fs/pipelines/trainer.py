@@ -150,10 +150,11 @@ class Trainer:
     def _loading(
         self, dataset: DownscalingDataset, schedule: Schedule, key: Callable[[int, int], int] | None = None
     ) -> AbstractContextManager[Iterator[LoadedBatch]]:
-        perf = self.config.perf
-        return batches(
-            dataset, schedule, key=key, device=self.ranks.device, prefetch=perf.prefetch, workers=perf.data_workers
-        )
+        perf, device = self.config.perf, self.ranks.device
+        ahead = perf.prefetch
+        if ahead is None:  # two threads of torch on two cores wait for each other
+            ahead = 2 if device.type == "cuda" else 0
+        return batches(dataset, schedule, key=key, device=device, prefetch=ahead, workers=perf.data_workers)
 
     def _augmentation_key(self, epoch: int, sample: int) -> int:
         return Draw(self.seed, self.stage.name, epoch, sample).key("augmentation")
