@@ -3,9 +3,12 @@
 """What a network was trained on, as JSON types: channels with their normalisation, and the coarse grid."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.errors import InputError
 
 NORMALISATION_TOLERANCE = 1e-5
 
@@ -71,3 +74,35 @@ def first_difference(old: Any, new: Any, tolerance: float = 0.0, name: str = "")
     else:
         same = old == new
     return None if same else f"{name} ({old} there, {new} here)"
+
+
+def as_trained(channel: Channel, known: Mapping[str, Channel], unit_given: bool = True) -> Channel:
+    """Give a variable of some files with the normalisation that a network was trained with.
+
+    Args:
+        channel: The variable.
+        known: Channels of the training by name.
+        unit_given: Whether the files say the unit, which must then be that of the training.
+
+    Raises:
+        InputError: If the network does not know the variable, or knows it in another unit.
+
+    Example:
+        >>> as_trained(Channel("t", "K"), {"t": Channel("t", "K", 280.0, 9.0)}).std
+        9.0
+    """
+    if channel.name not in known:
+        raise InputError(
+            f"the checkpoint must know the variable {channel.name!r}: it was trained on {', '.join(known)}; give those"
+        )
+    found = known[channel.name]
+    if unit_given and found.unit != channel.unit:
+        raise InputError(
+            f"variable {channel.name!r} must be in {found.unit}, as in training: the file has it in {channel.unit}; "
+            "convert it"
+        )
+    return replace(
+        found,
+        long_name=channel.long_name or found.long_name,
+        standard_name=channel.standard_name or found.standard_name,
+    )

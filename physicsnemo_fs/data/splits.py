@@ -187,6 +187,8 @@ def split_by_periods(
         if split not in LABELS:
             raise InputError(f"a split must be one of {', '.join(LABELS)}: got {split!r}; rename it")
         for pair in pairs:
+            if isinstance(pair, str):
+                raise InputError(f"periods of {split} must be pairs [start, end]: got {list(pairs)}; write a list")
             chosen = within(times, pair)
             taken = chosen & (labels != UNUSED) & (labels != LABELS[split])
             if taken.any():
@@ -214,7 +216,31 @@ def positions_of(labels: UInt8[np.ndarray, " time"], split: str) -> Int64[np.nda
     return np.flatnonzero(labels == LABELS[split])
 
 
+def own_windows(labels: UInt8[np.ndarray, " time"], split: str, window_size: int) -> Int64[np.ndarray, " sample"]:
+    """Give the times of a split; in training without those that have a held-out time among the frames beside them.
+
+    Args:
+        labels: Split of each time.
+        split: Which.
+        window_size: Frames on either side of a sample's own.
+
+    Example:
+        >>> own_windows(np.array([0, 0, 0, 2, 0], np.uint8), "train", 1).tolist()
+        [0, 1]
+    """
+    chosen = positions_of(labels, split)
+    if split != "train" or not window_size:
+        return chosen
+    held_out = np.flatnonzero((labels != LABELS["train"]) & (labels != UNUSED))
+    near = (np.abs(chosen[:, None] - held_out[None, :]) <= window_size).any(axis=1)
+    if near.all():
+        raise InputError("no training window is free of held-out times: reduce window_size or give longer blocks")
+    return chosen[~near]
+
+
 def _apart(times: np.ndarray, labels: np.ndarray, gap: np.timedelta64) -> np.ndarray:
+    if np.datetime_data(gap)[0] in ("Y", "M"):
+        raise InputError(f"a gap must be of one length: got {gap}, and months differ; write it in days")
     apart = labels.copy()
     for split, held_out in (("train", ("validation", "test")), ("validation", ("test",))):
         others = times[np.isin(labels, [LABELS[name] for name in held_out])]

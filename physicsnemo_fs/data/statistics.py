@@ -53,6 +53,9 @@ class Normalisation:
     def __post_init__(self):
         if self.kind not in get_args(Kind):
             raise InputError(f"a transform must be one of {', '.join(get_args(Kind))}: got {self.kind!r}")
+        numbers = [value for value in (self.scale, self.minimum, self.knots) if value is not None]
+        if not all(isinstance(value, int | float) for value in numbers):
+            raise InputError(f"scale, minimum and knots of a transform must be numbers: got {numbers}")
         if not (self.scale > 0 and self.knots >= 2):
             raise InputError(f"a transform needs a positive scale and 2 or more knots: got {self.scale}, {self.knots}")
 
@@ -70,7 +73,7 @@ class Normalisation:
                 f"the transform of {name!r} must be a kind or a mapping of {sorted(known)}: got {declared!r}"
             )
         minimum = record.get("minimum")
-        return Normalisation(**{**record, "minimum": None if minimum is None else float(minimum)})
+        return Normalisation(**{**record, "minimum": float(minimum) if isinstance(minimum, int) else minimum})
 
     def before(self) -> Warp:
         """Give the warp whose result is averaged."""
@@ -111,7 +114,8 @@ def measure(
     table = np.full((len(values), len(SUMS) + POOL), np.nan)
     for row, channel, normalisation in zip(table, values, normalisations, strict=True):
         present = channel[np.isfinite(channel)].astype(np.float64)
-        found = moments_of(normalisation.before().apply(present))
+        with np.errstate(divide="ignore", invalid="ignore"):  # fitted() refuses what has no logarithm
+            found = moments_of(normalisation.before().apply(present))
         extremes = (present.min(), present.max()) if present.size else (np.inf, -np.inf)
         row[: len(SUMS)] = found.count, found.mean, found.squares, channel.size - present.size, *extremes
         if normalisation.kind == "quantile" and present.size:
@@ -131,6 +135,12 @@ def fitted(channel: Channel, normalisation: Normalisation, table: Float[np.ndarr
         moments = moments.merged(Moments(int(count), mean, squares, int(missing)))
     if moments.count == 0:
         raise InputError(f"variable {channel.name!r} must have values in the training split: all of them are missing")
+    least = float(table[:, SUMS.index("minimum")].min())
+    if normalisation.kind == "log1p" and least <= -normalisation.scale:
+        raise InputError(
+            f"variable {channel.name!r} must exceed -scale for log1p: got {least:g} with scale "
+            f"{normalisation.scale:g}; choose another transform"
+        )
     channel = replace(channel, minimum=normalisation.minimum)
     if normalisation.kind == "minmax":
         low, high = float(table[:, 4].min()), float(table[:, 5].max())

@@ -287,6 +287,10 @@ class LegacyRBF(Kernel):
         return (self.exponential.mode_variance(modes, extent) + self.eps**2 * nugget) / (1 + self.eps**2)
 
 
+FLATTEST_TAIL = -1e-3
+"""Slope of the tail of a spectrum that does not fall, such as that of white noise."""
+
+
 @dataclass(frozen=True)
 class Matched(DensityKernel):
     r"""Covariance with the spectrum of given data, one row per channel.
@@ -341,8 +345,9 @@ class Matched(DensityKernel):
     ) -> "Matched":
         """Fit a table whose shell means are the measured power, and extrapolate its tail.
 
-        The tail is a least-squares line through the logarithm of the power. The modes of a shell do not lie
-        at its integer radius: the table is corrected until its shell means agree with the measured ones.
+        The tail is a least-squares line through the logarithm of the power, nearly flat where that does not
+        fall. The modes of a shell do not lie at its integer radius: the table is corrected until its shell means agree
+        with the measured ones.
 
         Args:
             power: Power per mode by shell, for example of residuals; kept up to the end of the tail range.
@@ -355,7 +360,7 @@ class Matched(DensityKernel):
             max_wavenumber: Band limit in cycles per unit length.
 
         Raises:
-            InputError: If the range leaves the shells, holds no power, or the power does not fall over it.
+            InputError: If the range leaves the shells or holds no power.
 
         Example:
             >>> shells = torch.arange(32.0)
@@ -370,7 +375,7 @@ class Matched(DensityKernel):
                 f"tail_range must be two increasing shells below {min(power.shape[1], source.shape[1])}: "
                 f"got ({first}, {last}); the power table has {power.shape[1]} shells"
             )
-        slopes = tuple(_log_slope(row[first : last + 1]) for row in source.double())
+        slopes = tuple(min(_log_slope(row[first : last + 1]), FLATTEST_TAIL) for row in source.double())
         measured = power[:, : last + 1].double().cpu()
         table = measured
         for _ in range(_FIT_ITERATIONS):

@@ -4,7 +4,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,21 @@ from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
 from physicsnemo_fs.data.datasets.pairing import matching_times
 from physicsnemo_fs.data.fields.array_files import list_files
+from physicsnemo_fs.data.fields.catalogue import Wanted
 from physicsnemo_fs.data.fields.gridded import open_fields
+from physicsnemo_fs.data.fields.placement import cells_inside
 from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
-from physicsnemo_fs.data.splits import parse_duration, positions_of, split_by_blocks, split_by_periods
+from physicsnemo_fs.data.signature import as_trained
+from physicsnemo_fs.data.splits import (
+    LABELS,
+    own_windows,
+    parse_duration,
+    positions_of,
+    split_by_blocks,
+    split_by_periods,
+)
 from physicsnemo_fs.data.statistics import parse_normalisations
 from physicsnemo_fs.data.types import Channel, DownscalingDataset, Fields
 from physicsnemo_fs.errors import InputError
@@ -58,6 +68,8 @@ def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDa
     """
     _check(config, opening)
     regions = [_sources(config, box, opening.truth_required) for box in _boxes(config, opening.split, opening.region)]
+    for sources in regions:
+        refuse_shared_cells(config, opening.split, sources.target or sources.input)
     rules = parse_missing(config.missing, _all_channels(regions[0]))
     outputs, inputs, invariants = _normalisation(config, opening, regions, rules)
     patch = config.patch_shape if opening.truth_required else None
@@ -67,7 +79,7 @@ def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDa
             sources.coarse,
             outputs,
             None if sources.coarse is None else inputs,
-            positions=None if sources.target is None else _positions(config, sources.target, opening.split),
+            positions=None if sources.target is None else _samples(config, sources.target, opening.split),
             factor=config.lowres_scale_factor,
             invariants=sources.invariants,
             invariant_channels=invariants,
@@ -98,10 +110,34 @@ def _check(config: NetCDFDatasetConfig, opening: Opening) -> None:
         raise InputError(f"{name} needs files: set dataset.data_path='folder/*.nc'")
     if config.resolution is not None or config.coarsening != "cell_average":
         raise InputError(f"{name} has the grid of its files and averages cells; leave resolution and coarsening out")
+    for key in ("regions", "periods", "transforms", "select", "missing"):
+        given = getattr(config, key)
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(f"dataset.{key} must be a mapping such as {{a: ...}}: got {given!r}")
     if config.regions and config.periods:
         raise InputError(f"{name} is split by regions or by periods: got both; leave one out")
     if config.patch_shape is not None and len(config.patch_shape) not in (1, 2):
         raise InputError(f"dataset.patch_shape must be [rows, columns]: got {config.patch_shape}")
+
+
+def refuse_shared_cells(config: NetCDFDatasetConfig, split: str, fields: Fields) -> None:
+    """Refuse a region of a split that has cells in a box of another split, an edge of the box included.
+
+    Raises:
+        InputError: Naming the box.
+    """
+    others = [
+        (other, name, box)
+        for other in config.regions or {}
+        if other != split
+        for name, box in region_boxes(config, other).items()
+    ]
+    for other, name, box in others:
+        if cells_inside(fields.grid, box).any():
+            raise InputError(
+                f"regions of different splits must share no cell: {split} has cells in {name} of {other}; leave a cell "
+                "between them"
+            )
 
 
 def region_boxes(config: NetCDFDatasetConfig, split: str) -> dict[str, list[float]]:
@@ -151,6 +187,8 @@ def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_require
         coarse = CoarseFields(_whole_blocks(opened(config.data_path, config.input, config.period), factor), factor)
     invariants: Fields | None = None
     if config.invariants:
+        if config.invariants_path is None and config.data_path is None:
+            raise InputError("static fields need a file without dataset.data_path: set dataset.invariants_path")
         invariants = opened(config.invariants_path or list_files(config.data_path)[0], config.invariants, None)
     if config.input_path is None and target is not None:
         target = _whole_blocks(target, factor)
@@ -174,14 +212,20 @@ def _whole_blocks(fields: Fields, factor: int) -> Fields:
     return CutFields(fields, (slice(0, height), slice(0, width)))
 
 
-def _positions(config: NetCDFDatasetConfig, target: Fields, split: str) -> np.ndarray:
+def _samples(config: NetCDFDatasetConfig, target: Fields, split: str) -> np.ndarray:
+    """Give the times of a split whose frames beside them are of the split as well."""
+    labels = _labels(config, target, split)
+    return own_windows(labels, split, config.window_size)
+
+
+def _labels(config: NetCDFDatasetConfig, target: Fields, split: str) -> np.ndarray:
     if config.regions:
-        return np.arange(len(target.times))
+        return np.full(len(target.times), LABELS[split], np.uint8)
     gap = parse_duration(config.gap)
     if config.periods:
-        return positions_of(split_by_periods(target.times, config.periods, gap), split)
+        return split_by_periods(target.times, config.periods, gap)
     shares = (config.validation_fraction, config.test_fraction)
-    return positions_of(split_by_blocks(target.times, parse_duration(config.block), *shares, gap), split)
+    return split_by_blocks(target.times, parse_duration(config.block), *shares, gap)
 
 
 def _all_channels(sources: Sources) -> list[Channel]:
@@ -195,11 +239,11 @@ def _normalisation(
     """Give the normalised channels of truth, input and invariants: the known ones, or measured in training."""
     if opening.channels is not None:
         known = opening.channels
-        names = [target.name for target in regions[0].target.channels] if regions[0].target else list(config.target)
-        outputs = tuple(_known(known, Channel(name)) for name in names)
+        target = regions[0].target
+        wanted = [Channel(Wanted.parse(name).name) for name in config.target] if target is None else target.channels
         return (
-            outputs,
-            tuple(_known(known, c) for c in regions[0].input.channels),
+            tuple(as_trained(channel, known, unit_given=target is not None) for channel in wanted),
+            tuple(as_trained(channel, known) for channel in regions[0].input.channels),
             _static(config, opening, regions, rules),
         )
     training = (
@@ -212,7 +256,7 @@ def _normalisation(
     if foreign:
         raise InputError(f"dataset.transforms must be of variables of the dataset: got {min(foreign)!r}; correct it")
     truths = [sources.target for sources in training if sources.target is not None]
-    places = [_positions(config, truth, "train") for truth in truths]
+    places = [positions_of(_labels(config, truth, "train"), "train") for truth in truths]
     outputs = _measured(config, opening, "target", truths, places, rules)
     inputs = outputs
     coarse = [sources.coarse for sources in training if sources.coarse is not None]
@@ -221,15 +265,6 @@ def _normalisation(
         found = [matching_times(truth.times[place], fields.times) for fields, truth, place in pairs]
         inputs = _measured(config, opening, "input", coarse, found, rules)
     return outputs, inputs, _static(config, opening, training, rules)
-
-
-def _known(known: Any, channel: Channel) -> Channel:
-    if channel.name not in known:
-        raise InputError(
-            f"the checkpoint must know the variable {channel.name!r}: it was trained on {', '.join(known)}; give those"
-        )
-    found = known[channel.name]
-    return replace(found, long_name=channel.long_name or found.long_name)
 
 
 def _measured(
@@ -255,7 +290,7 @@ def _static(
         return ()
     known = opening.channels or {}
     if all(channel.name in known for channel in fields[0].channels):
-        return tuple(known[channel.name] for channel in fields[0].channels)
+        return tuple(as_trained(channel, known) for channel in fields[0].channels)
     return _measured(config, opening, "invariants", fields, [np.zeros(1, int)] * len(fields), rules)
 
 

@@ -3,14 +3,14 @@
 """Opening ``dataset=store``: the regions, splits and normalisation that were built."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
 from physicsnemo_fs.data.fields.views import parse_missing
 from physicsnemo_fs.data.opening import Opening
-from physicsnemo_fs.data.splits import LABELS, parse_duration
+from physicsnemo_fs.data.signature import as_trained
+from physicsnemo_fs.data.splits import LABELS, own_windows, parse_duration
 from physicsnemo_fs.data.store_reader import Store, open_store
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.errors import InputError
@@ -35,7 +35,7 @@ def open_stored(config: StoreDatasetConfig, opening: Opening) -> DownscalingData
             store.fields(region, "coarse"),
             channels["fine"],
             channels["coarse"],
-            positions=store.positions(region, opening.split),
+            positions=own_windows(store.labels(region), opening.split, config.window_size),
             invariants=store.fields(region, "invariants") if channels["invariants"] else None,
             invariant_channels=channels["invariants"],
             block=parse_duration(config.block),
@@ -89,10 +89,4 @@ def _normalised(channels: Sequence[Channel], known: Mapping[str, Channel] | None
     """Give the checkpoint's normalisation, where there is one, or else the store's."""
     if known is None:
         return tuple(channels)
-    for channel in channels:
-        if channel.name not in known:
-            raise InputError(
-                f"the checkpoint must know the variable {channel.name!r}: it was trained on {', '.join(known)}; give "
-                "those"
-            )
-    return tuple(replace(known[c.name], long_name=c.long_name, standard_name=c.standard_name) for c in channels)
+    return tuple(as_trained(channel, known) for channel in channels)

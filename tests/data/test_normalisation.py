@@ -99,6 +99,7 @@ def test_quantile_values_are_nearly_normal_and_zeros_share_one_score():
         ({"tp": "cube"}, "one of standard, minmax, log1p, quantile: got 'cube'"),
         ({"tp": {"sort": "log1p"}}, "transform of 'tp' must be a kind or a mapping"),
         ({"tp": {"kind": "log1p", "scale": -1}}, "positive scale"),
+        ({"tp": {"kind": "log1p", "scale": "x"}}, "must be numbers"),
     ],
 )
 def test_a_wrong_declaration_is_named(declared, message):
@@ -116,3 +117,10 @@ def test_a_variable_without_values_or_spread_is_named():
         fit_channels(source, range(20), [Normalisation(), Normalisation("minmax")])
     with pytest.raises(InputError, match="statistics need training samples"):
         fit_channels(source, [], [Normalisation(), Normalisation()])
+
+
+def test_values_without_a_logarithm_are_refused():
+    source = fields()
+    source.values[3, 1, 0, 0] = -0.5
+    with pytest.raises(InputError, match=r"'tp' must exceed -scale for log1p: got -0\.5 with scale 0\.1"):
+        fit_channels(source, range(20), [Normalisation(), Normalisation("log1p", 0.1)])

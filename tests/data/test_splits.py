@@ -11,6 +11,7 @@ from physicsnemo_fs.data.splits import (
     LABELS,
     UNUSED,
     block_numbers,
+    own_windows,
     parse_duration,
     parse_period,
     positions_of,
@@ -123,3 +124,20 @@ def test_times_outside_every_period_are_unused():
 def test_impossible_splits_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make(hours("2020-01-01", 240))
+
+
+def test_training_windows_hold_no_held_out_time():
+    labels = np.array([0, 0, 0, 255, 2, 2, 0, 0, 0, 1, 0], np.uint8)
+    assert own_windows(labels, "train", 0).tolist() == [0, 1, 2, 6, 7, 8, 10]
+    assert own_windows(labels, "train", 1).tolist() == [0, 1, 2, 7]
+    assert own_windows(labels, "test", 1).tolist() == [4, 5]
+    with pytest.raises(InputError, match="no training window is free of held-out times"):
+        own_windows(labels, "train", 5)
+
+
+def test_a_gap_of_months_and_periods_that_are_no_pairs_are_named():
+    times = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]").astype("datetime64[ns]")
+    with pytest.raises(InputError, match="months differ; write it in days"):
+        split_by_blocks(times, np.timedelta64(5, "D"), 0.2, 0.2, np.timedelta64(1, "M"))
+    with pytest.raises(InputError, match="periods of train must be pairs"):
+        split_by_periods(times, {"train": ["2020-01-01", "2020-01-10"]})

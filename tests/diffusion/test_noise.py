@@ -138,6 +138,12 @@ def test_matched_takes_its_tail_from_other_power():
     assert len(kernel.power[0]) == 11
 
 
+def test_a_spectrum_that_does_not_fall_is_extended_flat():
+    kernel = Matched.fit(torch.linspace(1.0, 2.0, 24)[None], tail_range=(8, 15))
+    shells = kernel.density(torch.tensor([16.0, 200.0], dtype=torch.float64))[0]
+    assert shells[1] / shells[0] == pytest.approx(1.0, rel=0.2)
+
+
 def test_measured_power_sums_to_the_mean_square():
     generator = torch.Generator().manual_seed(0)
     fields = low_pass(torch.randn(3, 2, 24, 24, generator=generator, dtype=DOUBLE), (5, 5), (24, 24))

@@ -193,3 +193,23 @@ def test_unknown_variables_of_a_checkpoint_and_other_resolutions_are_refused(fol
         open_gridded(configured(folder), Opening("test", channels=channels_of(training)))
     with pytest.raises(InputError, match="leave resolution out"):
         open_gridded(configured(folder), Opening("train", 128))
+
+
+@pytest.mark.parametrize(
+    ("test", "apart"),
+    [
+        ([41, 43, 2, 5], False),
+        ([40.125, 42, 0, 3], False),
+        ([40.0, 42, 3, 6], True),
+        ([40.0, 42, 363, 366], True),
+        ([40.0, 42, 360.5, 361.5], False),
+    ],
+)
+def test_regions_of_different_splits_share_no_cell(folder, test, apart):
+    config = configured(folder, target=["t2m"], regions={"train": {"a": [40, 42, 0, 3]}, "test": {"b": test}})
+    for split in ("train", "test"):
+        if apart:
+            open_gridded(config, Opening(split, truth_required=False))
+        else:
+            with pytest.raises(InputError, match="must share no cell"):
+                open_gridded(config, Opening(split, truth_required=False))

@@ -29,9 +29,12 @@ def edges(grid: Grid, axis: int) -> Float[np.ndarray, " edge"]:
 
 
 def equal_area_edges(grid: Grid, axis: int) -> Float[np.ndarray, " edge"]:
-    r"""Give edges between which lengths are proportional to areas: :math:`\sin\varphi` for the rows of a sphere."""
+    r"""Give edges between which lengths are proportional to areas: :math:`\sin\varphi` for the rows of a sphere.
+
+    A row whose centre is a pole ends there.
+    """
     found = edges(grid, axis)
-    return np.sin(np.deg2rad(found)) if axis == 0 and on_sphere(grid) else found
+    return np.sin(np.deg2rad(found.clip(-90.0, 90.0))) if axis == 0 and on_sphere(grid) else found
 
 
 def row_areas(grid: Grid) -> Float[np.ndarray, " height"]:

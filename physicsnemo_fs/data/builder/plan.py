@@ -113,6 +113,15 @@ class Plan:
         """Valid times of the store."""
         return self.fine.times
 
+    @property
+    def lead_hours(self) -> dict[str, np.ndarray | None]:
+        """Lead time of each time, of the fine and of the coarse fields, where their sources have them."""
+        fine = self.fine.lead_hours
+        if self.coarse is None or self.partners is None:
+            return {"fine": fine, "coarse": fine}
+        own = self.coarse.lead_hours
+        return {"fine": fine, "coarse": None if own is None else np.asarray(own)[self.partners]}
+
     def light(self) -> "Plan":
         """Give the plan without the latitudes and longitudes that follow from rows and columns."""
         return replace(self, places=tuple(_light(place) for place in self.places))

@@ -73,7 +73,7 @@ def build_store(
         regions = {place.region.name: _present(plan, tables, i) for i, place in enumerate(plan.places)}
         finish_store(job.store, {**record, "regions": list(regions), "present": regions, "channels": channels})
         os.replace(job.store, path)
-        shutil.rmtree(building)
+        shutil.rmtree(building)  # a stop before this leaves pieces without a store: _begin clears them
     return path
 
 
@@ -119,7 +119,9 @@ def _begin(building: Path, plan: Plan, record: Mapping[str, Any]) -> None:
                 f"{building} holds an unfinished build with another {difference}; give its configuration or remove "
                 "the folder"
             )
-        return
+        if (building / "store").exists():
+            return
+        shutil.rmtree(building / "pieces", ignore_errors=True)
     define_store(building / "store", plan)
     make_folder(building / "pieces")
     write_json(dict(record), begun)

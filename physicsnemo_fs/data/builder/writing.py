@@ -33,8 +33,9 @@ def define_store(path: Path, plan: Plan) -> None:
         meanings = {"flag_values": [*LABELS.values(), UNUSED], "flag_meanings": " ".join([*LABELS, "unused"])}
         _write(group, "split", labels, ("time",), {"long_name": "split of the sample", **meanings})
         _write(group, "block", plan.blocks, ("time",), {"long_name": "number of the block of time"})
-        _define_part(group, "fine", place.fine, plan.fine.channels, plan)
-        _define_part(group, "coarse", place.coarse, plan.channels("coarse"), plan)
+        leads = plan.lead_hours
+        _define_part(group, "fine", place.fine, plan.fine.channels, plan, leads["fine"])
+        _define_part(group, "coarse", place.coarse, plan.channels("coarse"), plan, leads["coarse"])
         if plan.invariants is not None:
             _define_part(group, "invariants", place.fine, plan.invariants.channels, None)
 
@@ -71,13 +72,20 @@ def finish_store(path: Path, attributes: Mapping[str, Any]) -> None:
             zarr.consolidate_metadata(path / region, zarr_format=3)
 
 
-def _define_part(group: zarr.Group, part: Part, grid: Grid, channels: Sequence[Channel], plan: Plan | None) -> None:
+def _define_part(
+    group: zarr.Group,
+    part: Part,
+    grid: Grid,
+    channels: Sequence[Channel],
+    plan: Plan | None,
+    lead_hours: np.ndarray | None = None,
+) -> None:
     child = group.create_group(part)
     child.attrs["grid"] = grid_record(grid)
     if plan is not None:
         _write_times(child, plan.times)
-        if plan.fine.lead_hours is not None:
-            lead = np.asarray(plan.fine.lead_hours, np.float64)
+        if lead_hours is not None:
+            lead = np.asarray(lead_hours, np.float64)
             _write(child, "lead_hours", lead, ("time",), {"units": "h", "long_name": "time since the forecast began"})
     _write_coordinates(child, grid)
     chunk = tuple(min(n, LONGEST_CHUNK) for n in grid.shape)

@@ -23,6 +23,7 @@ from physicsnemo_fs.data.datasets.patches import Patches, Window
 from physicsnemo_fs.data.fields.views import CachedFields, CheckedFields, CoarseFields, Missing
 from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Batch, Channel, Fields, Grid
+from physicsnemo_fs.data.warps import Identity
 from physicsnemo_fs.errors import InputError
 
 DAY = np.timedelta64(1, "D")
@@ -107,6 +108,8 @@ class GriddedDataset:
         self.thread_safe = all(getattr(fields, "thread_safe", False) for fields in sources)
 
     def _input(self, coarse: Fields | None, rules: Mapping[str, Missing], budget: int, factor: int) -> Fields:
+        if isinstance(coarse, CoarseFields):
+            coarse = CoarseFields(CheckedFields(coarse.source, rules), coarse.factor)
         if coarse is not None:
             return _prepared(coarse, rules, budget)
         if self._target is None:
@@ -270,6 +273,11 @@ def _normalized(values: np.ndarray, channels: Sequence[Channel]) -> Float[Tensor
     normalized = torch.empty_like(physical)
     for i, channel in enumerate(channels):
         normalized[:, i] = channel.normalize(physical[:, i])
+        if not isinstance(channel.warp, Identity) and (normalized[:, i].isnan() & ~physical[:, i].isnan()).any():
+            raise InputError(
+                f"variable {channel.name!r} has values that its transform does not take: got {physical[:, i].min():g}; "
+                "repair them or choose another transform"
+            )
     return normalized
 
 

@@ -159,6 +159,18 @@ def rows_between(axis: Axis, south: float, north: float, name: str) -> Axis:
     return axis.part(chosen)
 
 
+def inside(latitude: np.ndarray, longitude: np.ndarray, region: Sequence[float]) -> np.ndarray:
+    """Say which points lie in ``[south, north, west, east]``, its edges included.
+
+    Example:
+        >>> inside(np.array([0.0, 5.0]), np.array([-170.0, 170.0]), [-1, 1, 180, 200]).tolist()
+        [True, False]
+    """
+    south, north, west, east = region
+    width = 360.0 if east - west >= 360.0 else np.mod(east - west, 360.0)
+    return (latitude >= south) & (latitude <= north) & (np.mod(longitude - west, 360.0) <= width)
+
+
 def box_of(
     latitude: np.ndarray, longitude: np.ndarray, region: Sequence[float]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -167,15 +179,13 @@ def box_of(
     Raises:
         InputError: If no point lies in the region.
     """
-    south, north, west, east = region
-    width = 360.0 if east - west >= 360.0 else np.mod(east - west, 360.0)
-    inside = (latitude >= south) & (latitude <= north) & (np.mod(longitude - west, 360.0) <= width)
-    if not inside.any():
+    found = inside(latitude, longitude, region)
+    if not found.any():
         raise InputError(
             f"region must hold a point: latitudes run from {np.nanmin(latitude):g} to {np.nanmax(latitude):g}, "
             f"longitudes from {np.nanmin(longitude):g} to {np.nanmax(longitude):g}; correct the region"
         )
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(found.any(axis=axis)) for axis in (1, 0))
     return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
 
 

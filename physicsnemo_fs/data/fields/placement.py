@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from physicsnemo_fs.data.fields.cf import LATITUDE, LONGITUDE, Layout, X, Y, find_coordinate, grid_mapping
-from physicsnemo_fs.data.fields.geography import Axis, box_of, longitude_axis, plain_axis, rows_between
+from physicsnemo_fs.data.fields.geography import Axis, box_of, inside, longitude_axis, plain_axis, rows_between
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
@@ -151,3 +151,17 @@ def place(coordinates: Coordinates, region: Sequence[float] | None = None, even:
     index = np.ix_(rows.order, columns.order)
     box = box_of(coordinates.latitude[index], coordinates.longitude[index], region)
     return Placement(rows.part(np.arange(*box[0])), columns.part(np.arange(*box[1])), coordinates)
+
+
+def cells_inside(grid: Grid, region: Sequence[float]) -> np.ndarray:
+    """Say which cells have their centre in a region as :func:`place` takes it.
+
+    Example:
+        >>> cells_inside(Grid((2, 2), (2.0, 2.0), registration="cell"), [0, 1, 0, 9]).tolist()
+        [[True, True], [False, False]]
+    """
+    if grid.latitude is not None and grid.longitude is not None:
+        return inside(grid.latitude, grid.longitude, region)
+    south, north, west, east = region
+    rows, columns = grid.y[:, None], grid.x[None, :]
+    return (rows >= south) & (rows <= north) & (columns >= west) & (columns <= east)

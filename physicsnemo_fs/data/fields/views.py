@@ -60,6 +60,8 @@ def parse_missing(declared: Mapping[str, Any] | None, known: Sequence[Channel]) 
         InputError: If a rule is none or names no variable.
     """
     names = [channel.name for channel in known]
+    if declared is not None and not isinstance(declared, Mapping):
+        raise InputError(f"rules for missing values must be a mapping such as {{sst: mask}}: got {declared!r}")
     if foreign := sorted(set(declared or {}) - set(names)):
         raise InputError(
             f"rules for missing values must be of the dataset's variables: got {foreign[0]!r}, not {names}"

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,6 +209,33 @@ def test_lead_times_are_kept(tmp_path):
     source = WavyFields(lead_hours=np.arange(40) % 4 * 6.0)
     path = build_store(tmp_path / "s", make_plan(Recipe(4), source), InThisProcess(), CONFIG)
     np.testing.assert_array_equal(StoreFields(path, "all", "fine").lead_hours, source.lead_hours)
+
+
+def test_lead_times_of_a_coarse_forecast_are_its_own(tmp_path):
+    hours = np.arange("2019-02-28", "2019-03-12", 3, dtype="datetime64[h]").astype("datetime64[ns]")
+    forecast = WavyFields(
+        grid=degrees(48.5, 58.5, 358.5, 371.5, (20, 26)), times=hours, missing=0, channels=WavyFields().channels[1:]
+    )
+    forecast.lead_hours = np.arange(len(hours)) * 0.5
+    plan = make_plan(Recipe(4), WavyFields(), coarse=forecast)
+    path = build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
+    assert StoreFields(path, "all", "fine").lead_hours is None
+    assert StoreFields(path, "all", "coarse").lead_hours[:2].tolist() == [4.0, 5.0]
+
+
+def test_a_build_stopped_between_its_last_two_steps_can_be_made_again(tmp_path, monkeypatch):
+    plan = make_plan(Recipe(4), WavyFields())
+
+    def stop(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr("physicsnemo_fs.data.builder.run.shutil", SimpleNamespace(rmtree=stop))
+        with pytest.raises(KeyboardInterrupt):
+            build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
+    shutil.rmtree(tmp_path / "s")
+    path = build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
+    assert np.isfinite(StoreFields(path, "all", "coarse").read([0])).any()
 
 
 @pytest.fixture

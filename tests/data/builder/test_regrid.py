@@ -147,3 +147,10 @@ def test_windows_keep_their_place():
     part = cut(source, (slice(4, 8), slice(2, 12)))
     np.testing.assert_allclose(edges(part, 0), edges(source, 0)[4:9])
     np.testing.assert_allclose(part.longitude, source.longitude[4:8, 2:12])
+
+
+def test_the_area_of_a_row_at_the_pole_is_that_of_its_cap():
+    grid = latlon(Grid((721, 1440), (180.25, 360.0), (-90.125, -180.125), "cell", "bounded", "degrees"))
+    areas = row_areas(grid)
+    cap = 721 * (1 - np.sin(np.deg2rad(89.875))) / 2
+    np.testing.assert_allclose(areas[[0, -1]], cap, rtol=1e-9)
