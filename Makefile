@@ -31,7 +31,8 @@ check: $(STAMP)
 	@$(BIN)/python -m pytest
 
 bench-demo: $(STAMP)
-	@$(BIN)/python benchmarks/demo.py --results benchmarks/results
+	@$(BIN)/python benchmarks/demo.py --results benchmarks/results train.dataset.test_trajectories=128
+	@$(BIN)/python benchmarks/demo.py --results benchmarks/results --setting kolmogorov_re200
 
 bench-kernels: $(STAMP)
 	@$(BIN)/python -c 'import neuralop' 2>/dev/null || \

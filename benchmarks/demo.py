@@ -12,6 +12,7 @@ import argparse
 import csv
 import os
 import platform
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -208,7 +209,17 @@ def main() -> None:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{device} {platform.machine()}",
         "versions": f"physicsnemo-fs {version('physicsnemo-fs')} torch {version('torch')}",
-        "command": "python benchmarks/demo.py " + " ".join(f"--seeds {s}" for s in arguments.seeds),
+        "command": shlex.join(
+            [
+                "python",
+                "benchmarks/demo.py",
+                "--setting",
+                arguments.setting,
+                "--seeds",
+                *map(str, arguments.seeds),
+                *overrides,
+            ]
+        ),
     }
     for seed in arguments.seeds:
         rows = run_seed(config, seed, arguments.output / arguments.setting / f"seed{seed}")
