@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..spectral_conv.layer import ACTIVATIONS
+from ..activations import ACTIVATIONS
 
 
 def compose(

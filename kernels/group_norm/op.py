@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..spectral_conv.dispatch import environment_allows_triton, named_backend, obstacle_to_triton
-from ..spectral_conv.layer import ACTIVATIONS
+from ..activations import require_epilogue
+from ..dispatch import environment_allows_triton, named_backend, obstacle_to_triton
 from .composition import compose
 from .operators import group_norm_film
 
@@ -93,13 +93,10 @@ def _check(
     batch, channels = x.shape[:2]
     if groups < 1 or channels % groups:
         raise ValueError(f"groups must divide the channels: got {groups} and {channels}; choose a divisor")
-    for name, tensor, shape in (
-        ("weight", weight, (channels,)),
-        ("bias", bias, (channels,)),
-        ("scale", scale, (batch, channels)),
-        ("shift", shift, (batch, channels)),
-    ):
-        if tensor is not None and tensor.shape != shape:
-            raise ValueError(f"{name} must be {list(shape)}: got {list(tensor.shape)}; check the channels of x")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}: got {activation!r}; apply it yourself")
+    expected = {
+        "weight": (weight, (channels,)),
+        "bias": (bias, (channels,)),
+        "scale": (scale, (batch, channels)),
+        "shift": (shift, (batch, channels)),
+    }
+    require_epilogue(expected, activation, "check the channels of x")

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..spectral_conv.triton_kernels.activations import activate, slope
+from ..triton_activations import activate, slope
 
 TILE, PIXELS = 4096, 1024  # the largest tile and its largest number of pixels
 

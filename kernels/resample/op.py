@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..spectral_conv.dispatch import automatic_backend, environment_allows_triton, named_backend, triton_transform
+from ..dispatch import automatic_backend, environment_allows_triton, named_backend, triton_transform
 from . import operators
 
 MATRIX_LIMIT = 512

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two-dimensional spectral convolution: one function, several backends."""
 
-from .dispatch import BACKEND_VARIABLE, available_backends, choose_backend
+from ..dispatch import BACKEND_VARIABLE, available_backends, choose_backend
 from .layer import spectral_layer2d
 from .op import largest_modes, spectral_conv2d
 

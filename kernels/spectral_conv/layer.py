@@ -5,13 +5,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from .dispatch import triton_transform
+from ..activations import ACTIVATIONS, require_epilogue
+from ..dispatch import triton_transform
 from .op import prepare, spectral_conv2d
 from .operators import mixed_modes, spectral_analysis, spectral_synthesis
-
-ACTIVATIONS = {"none": lambda value: value, "silu": functional.silu, "gelu": functional.gelu}
 
 
 def spectral_layer2d(
@@ -87,11 +85,7 @@ def _check(x, weight, out_size, skip, bias, scale, shift, activation):
         "scale": (scale, (batch, channels)),
         "shift": (shift, (batch, channels)),
     }
-    for name, (tensor, shape) in expected.items():
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must be {list(shape)}: got {list(tensor.shape)}; check the weight's channels")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}: got {activation!r}; apply it yourself")
+    require_epilogue(expected, activation, "check the weight's channels")
 
 
 @torch.library.custom_op("physicsnemo_fs::spectral_epilogue", mutates_args=())

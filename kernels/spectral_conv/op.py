@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..dispatch import choose_backend, triton_transform
 from . import reference
-from .dispatch import choose_backend, triton_transform
 from .operators import truncated_spectral_conv2d
 
 

@@ -8,8 +8,7 @@ import sys
 import pytest
 import torch
 
-from physicsnemo_fs.kernels import BACKEND_VARIABLE, choose_backend, spectral_conv2d
-from physicsnemo_fs.kernels.spectral_conv import dispatch
+from physicsnemo_fs.kernels import BACKEND_VARIABLE, choose_backend, dispatch, spectral_conv2d
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -71,7 +70,7 @@ def test_every_way_to_allow_tf32_is_understood():
     # in a fork each, because torch does not let a process mix the old and the new way
     code = """
 import os, torch
-from physicsnemo_fs.kernels.spectral_conv.dispatch import triton_transform
+from physicsnemo_fs.kernels.dispatch import triton_transform
 assert triton_transform(torch.float32) == "triton_exact"
 for setting in (
     "torch.set_float32_matmul_precision('high')",

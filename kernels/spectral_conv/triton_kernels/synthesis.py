@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .activations import activate, slope
+from ...triton_activations import activate, slope
 from .configs import tile_config
 from .launch import Problem, cut_tile, launch
 from .pairs import column_constants, kept_pairs, load_pairs, power_of_two

@@ -115,6 +115,6 @@ def obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
         return "" if major >= 8 else f"needs compute capability 8.0: got {major}.{minor}; use a newer GPU"
     if device.type != "cpu" or os.environ.get("TRITON_INTERPRET") != "1":
         return f"needs an NVIDIA GPU: got {device}; move x there, set TRITON_INTERPRET=1 for Triton's interpreter"
-    from . import triton_kernels
+    from .spectral_conv import triton_kernels
 
     return "" if triton_kernels.INTERPRETED else "needs TRITON_INTERPRET=1 before Triton is imported; set it earlier"
