@@ -104,7 +104,7 @@ def key_words(keys: Sequence[int], device: torch.device | str = "cpu") -> Int64[
 
 def complex_normal(
     keys: Sequence[int], counter: Sequence[Tensor]
-) -> tuple[Complex128[Tensor, "key *shape"], Complex128[Tensor, "key *shape"]]:
+) -> tuple[Complex128[Tensor, " key *shape"], Complex128[Tensor, " key *shape"]]:
     r"""Give two independent standard complex Gaussians :math:`z`, :math:`E|z|^2 = 1`, for each key and
     counter.
 

@@ -117,7 +117,7 @@ class DensityKernel(Kernel):
     """Kernel given by a spectral density and normalised by its sum over the torus or the band."""
 
     @abstractmethod
-    def density(self, wavenumber: Float64[Tensor, "*shape"]) -> Float64[Tensor, "channel *shape"]:
+    def density(self, wavenumber: Float64[Tensor, " *shape"]) -> Float64[Tensor, " channel *shape"]:
         """Give the spectral density up to a constant, one row or one row per channel."""
 
     @abstractmethod
@@ -193,7 +193,7 @@ class Matern(DensityKernel):
         _require_positive(self, "nu")
         _require_positive(self, "length_scale")
 
-    def density(self, wavenumber: Float64[Tensor, "*shape"]) -> Float64[Tensor, "channel *shape"]:
+    def density(self, wavenumber: Float64[Tensor, " *shape"]) -> Float64[Tensor, " channel *shape"]:
         """Give :math:`(1 + (2πκℓ)²/2ν)^{-(ν+1)}`."""
         return (1 + self._curvature * wavenumber.square()).pow(-(self.nu + 1))[None]
 
@@ -224,7 +224,7 @@ class White(DensityKernel):
 
     kind: ClassVar[str] = "white"
 
-    def density(self, wavenumber: Float64[Tensor, "*shape"]) -> Float64[Tensor, "channel *shape"]:
+    def density(self, wavenumber: Float64[Tensor, " *shape"]) -> Float64[Tensor, " channel *shape"]:
         """Give ones."""
         return torch.ones_like(wavenumber)[None]
 
@@ -394,7 +394,7 @@ class Matched(DensityKernel):
         """Wavenumber of the last shell of the table."""
         return (len(self.power[0]) - 1) / self.length
 
-    def density(self, wavenumber: Float64[Tensor, "*shape"]) -> Float64[Tensor, "channel *shape"]:
+    def density(self, wavenumber: Float64[Tensor, " *shape"]) -> Float64[Tensor, " channel *shape"]:
         """Give the interpolated power, its tail, and the floor."""
         table, floor, slope = self._table(wavenumber.device)
         last = table.shape[1] - 1

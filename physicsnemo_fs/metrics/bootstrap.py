@@ -62,7 +62,7 @@ class Resampling:
 
 def block_bootstrap(
     function: Callable[..., FloatArray],
-    series: Sequence[tuple[Float[np.ndarray, "time *value"], Float[np.ndarray, " time"]]],
+    series: Sequence[tuple[Float[np.ndarray, " time *value"], Float[np.ndarray, " time"]]],
     resampling: Resampling,
 ) -> Interval:
     """Give the interval of a function of means, by paired resampling of blocks.
@@ -101,8 +101,8 @@ def block_bootstrap(
 
 
 def _resample(
-    repeats: Float[np.ndarray, "sample block"], codes: np.ndarray, sums: Float[np.ndarray, "time *value"]
-) -> Float[np.ndarray, "sample *value"]:
+    repeats: Float[np.ndarray, "sample block"], codes: np.ndarray, sums: Float[np.ndarray, " time *value"]
+) -> Float[np.ndarray, " sample *value"]:
     block_sums = np.zeros((repeats.shape[1], *sums.shape[1:]))
     np.add.at(block_sums, codes, sums)
     return np.tensordot(repeats, block_sums, axes=1)

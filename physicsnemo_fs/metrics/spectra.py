@@ -32,7 +32,7 @@ class Shells:
     """
 
     index: Int[np.ndarray, "height half_width"]
-    multiplicity: Float[np.ndarray, "half_width"]
+    multiplicity: Float[np.ndarray, " half_width"]
     wavenumber: Float[np.ndarray, " shell"]
     complete: int
 

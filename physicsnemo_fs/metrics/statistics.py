@@ -119,7 +119,7 @@ class Statistic:
         return np.array([region for region, _ in sorted(self._sums)], dtype=np.int64)
 
     @property
-    def sums(self) -> Float[np.ndarray, "time *value"]:
+    def sums(self) -> Float[np.ndarray, " time *value"]:
         """Sum at each time, in the order of ``times``."""
         return np.array([self._sums[key].total for key in sorted(self._sums)], dtype=np.float64)
 
@@ -133,7 +133,7 @@ class Statistic:
         """Number of skipped NaN points at each time, int64, in the order of ``times``."""
         return np.array([self._sums[key].missing for key in sorted(self._sums)], dtype=np.int64)
 
-    def means(self) -> Float[np.ndarray, "time *value"]:
+    def means(self) -> Float[np.ndarray, " time *value"]:
         """Give the mean at each time; NaN where nothing counted."""
         return np.asarray(divide(self.sums, self.weights))
 
