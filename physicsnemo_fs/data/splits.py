@@ -51,6 +51,21 @@ def parse_duration(text: str) -> np.timedelta64:
     return np.timedelta64(int(found[1]), unit)
 
 
+def require_fixed(duration: np.timedelta64, what: str) -> np.timedelta64:
+    """Give a duration back, if it is always as long.
+
+    Raises:
+        InputError: If it is of months or years.
+
+    Example:
+        >>> require_fixed(parse_duration("2d"), "a gap")
+        np.timedelta64(2,'D')
+    """
+    if np.datetime_data(duration)[0] in ("Y", "M"):
+        raise InputError(f"{what} must be of one length: got {duration}, and months differ; write it in days")
+    return duration
+
+
 def parse_period(period: Sequence[str]) -> tuple[np.datetime64, np.datetime64]:
     """Read ``[start, end]`` in ISO 8601, both included to their own precision, as a half-open interval.
 
@@ -239,8 +254,7 @@ def own_windows(labels: UInt8[np.ndarray, " time"], split: str, window_size: int
 
 
 def _apart(times: np.ndarray, labels: np.ndarray, gap: np.timedelta64) -> np.ndarray:
-    if np.datetime_data(gap)[0] in ("Y", "M"):
-        raise InputError(f"a gap must be of one length: got {gap}, and months differ; write it in days")
+    gap = require_fixed(gap, "a gap")
     apart = labels.copy()
     for split, held_out in (("train", ("validation", "test")), ("validation", ("test",))):
         others = times[np.isin(labels, [LABELS[name] for name in held_out])]

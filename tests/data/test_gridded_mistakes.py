@@ -52,12 +52,66 @@ def test_a_missing_level(tmp_path):
     dataset = weather(1).expand_dims(level=[500, 850])
     path = store(dataset, tmp_path / "a.nc")
     assert "no level 300; choose one of its levels (500, 850)" in refusal(path, ["t2m@300"])
-    assert "t2m@500" in refusal(path, ["t2m"])
+    assert "by a level, as in t2m@500, or by select={level: 500}" in refusal(path, ["t2m"])
+    assert "'tp' has no levels: got tp@500; write tp" in refusal(store(weather(1), tmp_path / "b.nc"), ["tp@500"])
 
 
-def test_a_wrong_choice_along_a_dimension(tmp_path):
+@pytest.mark.parametrize(
+    ("unit", "levels", "asked", "meant"), [("Pa", [5e4, 8.5e4], 500, 50000), ("hPa", [500.0, 850.0], 50000, 500)]
+)
+def test_a_level_in_another_unit(tmp_path, unit, levels, asked, meant):
+    dataset = weather(1).expand_dims(level=levels)
+    dataset.level.attrs["units"] = unit
+    path = store(dataset, tmp_path / "a.nc")
+    message = refusal(path, [f"t2m@{asked}"])
+    assert f"{levels[1]:g} {unit}; write t2m@{meant}" in message
+    assert open_fields(path, [f"t2m@{meant}"]).channels[0].name == f"t2m@{meant}"
+
+
+def test_a_member_is_no_level(tmp_path):
     path = store(weather(1).expand_dims(number=[0, 1]), tmp_path / "a.nc")
-    assert "has no 7; choose from 0 to 1" in refusal(path, ["t2m"], select={"number": 7})
+    assert "'t2m' has no levels" in refusal(path, ["t2m@1"])
+    assert "choose from it by select={number: 0}" in refusal(path, ["t2m"])
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "message"),
+    [
+        ([0, 1], 7, "has no 7: the nearest is 1; choose from 0 to 1"),
+        ([0, 1], 0.7, "has no 0.7: the nearest is 1; choose from 0 to 1"),
+        ([0, 1], True, "has no True"),
+        ([0, 1], "first", "has no 'first'"),
+        (["era", "era_back"], "eraback", "has no 'eraback': did you mean 'era_back'?"),
+        (np.array([6, 12], "timedelta64[h]").astype("timedelta64[ns]"), "9h", "has no '9h'; choose from 6h to 12h"),
+        (
+            np.array([6, 12], "timedelta64[h]").astype("timedelta64[ns]"),
+            "1 month",
+            "must be of one length: got 1 months",
+        ),
+        (None, 0.7, "has no 0.7: the nearest is 1; choose from 0 to 1"),
+    ],
+)
+def test_a_wrong_choice_along_a_dimension(tmp_path, values, wanted, message):
+    dataset = weather(1).expand_dims(kind=2 if values is None else values)
+    assert message in refusal(store(dataset, tmp_path / "v3.zarr"), ["t2m"], select={"kind": wanted})
+
+
+def test_a_choice_along_no_dimension(tmp_path):
+    path = store(weather(1).expand_dims(number=[0, 1]), tmp_path / "a.nc")
+    message = refusal(path, ["t2m"], select={"numbr": 0})
+    assert "choose from it by select={number: 0}; it has no 'numbr'" in message
+    several = store(weather(1), tmp_path / "several.nc")
+    assert "no variable has 'latitud'; did you mean 'latitude'?" in refusal(several, ["t2m"], select={"latitud": 0})
+    assert open_fields(path, ["t2m"], select={"number": 0, "step": "6h"}, select_known=False).channels
+    single = store(weather(1).assign_coords(number=3), tmp_path / "b.nc")
+    assert open_fields(single, ["t2m"], select={"number": 3}).channels
+    assert "is 3 only: got 0" in refusal(single, ["t2m"], select={"number": 0})
+
+
+def test_an_engine_that_is_none(tmp_path):
+    message = refusal(store(weather(1), tmp_path / "a.nc"), ["t2m"], engine="netcdf5")
+    assert "netcdf4" in message
+    assert "got 'netcdf5', did you mean 'netcdf4'?; leave it out" in message
 
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
@@ -141,6 +195,38 @@ def test_coordinates_that_are_no_grid(tmp_path, coordinates, message):
 def test_uneven_latitudes_may_be_allowed(tmp_path):
     path = store(weather(2, (4, 4), latitude=[0.0, 1.0, 1.9, 3.0]), tmp_path / "a.nc")
     assert open_fields(path, ["t2m"], even_spacing=False).grid.latitude[:, 0].tolist() == [0.0, 1.0, 1.9, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("region", "held"),
+    [
+        ([39, 44, -10, -4], False),
+        ([40, 45.1, -10, -4], False),
+        ([40, 44, -11, -4], False),
+        ([40, 44, -10, -3.4], False),
+        ([40, 44, -180, 180], False),
+        ([39.6, 44.4, -10.4, -3.6], True),
+        ([40, 44, 350, 356], True),
+    ],
+)
+def test_a_region_beyond_the_data(tmp_path, region, held):
+    path = store(weather(1), tmp_path / "a.nc")
+    if held:
+        assert open_fields(path, ["t2m"], region=region).grid.shape == (8, 12)
+    else:
+        assert "the region must lie within the data" in refusal(path, ["t2m"], region=region)
+
+
+@pytest.mark.parametrize(("region", "held"), [([47, 53, 0, 5], False), ([51, 53, 2, 9], False), ([49, 55, 0, 8], True)])
+def test_a_region_beyond_a_curved_grid(tmp_path, region, held):
+    y, x = np.meshgrid(np.linspace(49, 55, 13), np.linspace(0, 8, 17), indexing="ij")
+    coordinates = {"lat": (("j", "i"), y + 0.02 * x), "lon": (("j", "i"), x + 0.02 * y - 1)}
+    dataset = xr.Dataset({"t": (("time", "j", "i"), np.zeros((1, 13, 17)))}, {"time": hours(1), **coordinates})
+    path = store(dataset, tmp_path / "a.nc")
+    if held:
+        assert open_fields(path, ["t"], region=region).grid.shape[1] >= 15
+    else:
+        assert "the region must lie within the data" in refusal(path, ["t"], region=region)
 
 
 @pytest.mark.parametrize("region", [[60, 70, -10, 0], [40, 44, 100, 120], [44, 40, -10, 0], [40, 44, -10]])

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays in NetCDF, Zarr and GRIB files: which files, which kind, and reading parts of them fast."""
 
+import difflib
 import glob
 import importlib.util
 import os
@@ -102,6 +103,25 @@ def find_engine(path: Path) -> str:
     return engine
 
 
+def check_engine(engine: str) -> None:
+    """Refuse an engine that xarray does not have.
+
+    Raises:
+        InputError: Naming the engines there are, or the package that is absent.
+    """
+    package, extra = EXTRAS.get(engine, ("xarray", ""))
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"engine={engine} needs the package {package}: install physicsnemo-fs[{extra}]")
+    known = sorted(xr.backends.list_engines())
+    if engine not in known:
+        close = difflib.get_close_matches(engine, known, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise InputError(
+            f"engine must be one of xarray's that are installed, {', '.join(known)}: got {engine!r}{hint}; leave it "
+            "out to let the files decide"
+        )
+
+
 def open_parts(path: Path, engine: str, decode: bool = True) -> list[xr.Dataset]:
     """Open a file lazily; a GRIB file whose messages lie on several kinds of levels has several parts.
 
@@ -197,7 +217,7 @@ class XarrayFile:
 
     def read(self, name: str, key: tuple[int | slice, ...], level: float | None) -> np.ndarray:
         """Give a part of a variable."""
-        from physicsnemo_fs.data.fields.cf import find_variable
+        from physicsnemo_fs.data.fields.levels import find_variable
 
         return np.asarray(find_variable(self._parts, name, level)[name].variable[key].values)
 

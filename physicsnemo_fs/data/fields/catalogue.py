@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.fields.array_files import OPEN_FILES, find_engine, open_parts
-from physicsnemo_fs.data.fields.cf import Layout, find_layout, find_times, find_variable, hours
+from physicsnemo_fs.data.fields.array_files import OPEN_FILES, check_engine, find_engine, open_parts
+from physicsnemo_fs.data.fields.layout import Layout, find_layout
+from physicsnemo_fs.data.fields.levels import find_variable
+from physicsnemo_fs.data.fields.moments import find_times, hours
 from physicsnemo_fs.data.fields.placement import Coordinates, find_coordinates
+from physicsnemo_fs.data.fields.selection import selectable
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
 
@@ -39,7 +42,7 @@ class Wanted:
         Raises:
             InputError: If it is none.
         """
-        found = re.fullmatch(r"(?:([^=@]+)=)?([^=@]+)(?:@([0-9.]+(?:e-?\d+)?))?", str(text))
+        found = re.fullmatch(r"(?:([^=@]+)=)?([^=@]+)(?:@(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?))?", str(text))
         if found is None:
             raise InputError(
                 f"a variable must be name, name@level or new=name@level: got {text!r}; write for example z@500"
@@ -77,6 +80,7 @@ class Record:
         starts: First position of each part in ``times``.
         times: All times; empty for a static variable.
         lead_hours: Lead time of each, if there are any.
+        selectable: Names that a choice of :func:`find_records` may be of.
     """
 
     channel: Channel
@@ -86,6 +90,7 @@ class Record:
     starts: np.ndarray
     times: np.ndarray
     lead_hours: np.ndarray | None
+    selectable: frozenset[str]
 
     def located(self, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Give, file by file, the number of the part, the places in ``positions``, and the ascending times within."""
@@ -102,6 +107,7 @@ class _Found:
     channel: Channel
     times: np.ndarray | None
     leads: np.ndarray | None
+    selectable: frozenset[str]
 
 
 def find_records(
@@ -113,6 +119,8 @@ def find_records(
         InputError: Naming the file, the variable and the remedy.
     """
     wanted = [Wanted.parse(text) for text in variables]
+    if engine is not None:
+        check_engine(engine)
     names = [request.name for request in wanted]
     if len(set(names)) < len(names):
         raise InputError(f"variables must differ: got {names}; name each once")
@@ -159,7 +167,7 @@ def _describe(
     if not stored and sizes:
         stored = dict(zip(array.dims, sizes, strict=False))
     part = Part(path, engine, layout, int(stored.get(layout.time, 1) or 1))
-    return _Found(part, _channel(array, request), times, leads), coordinates
+    return _Found(part, _channel(array, request), times, leads, selectable(array)), coordinates
 
 
 def _times(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -203,6 +211,7 @@ def _same_grid(
 def _joined(request: Wanted, files: list[_Found], coordinates: Coordinates | None, absent: InputError | None) -> Record:
     if not files or coordinates is None:
         raise absent or InputError(f"variable {request.name!r} must be in a file; check dataset.data_path")
+    choices = frozenset().union(*(file.selectable for file in files))
     static = [file.times is None for file in files]
     if any(static):
         if len(files) > 1:
@@ -211,7 +220,8 @@ def _joined(request: Wanted, files: list[_Found], coordinates: Coordinates | Non
                 f"{files[static.index(True)].part.path} has none; give it a time coordinate or choose one file"
             )
         empty = np.empty(0, "datetime64[ns]")
-        return Record(files[0].channel, request.source, coordinates, (files[0].part,), np.zeros(1, int), empty, None)
+        parts, starts = (files[0].part,), np.zeros(1, int)
+        return Record(files[0].channel, request.source, coordinates, parts, starts, empty, None, choices)
     for file in files:
         _check_increasing(file, request.name)
     files = sorted(files, key=lambda file: _moments(file)[0])
@@ -228,6 +238,7 @@ def _joined(request: Wanted, files: list[_Found], coordinates: Coordinates | Non
         np.concatenate([[0], np.cumsum(counts)[:-1]]),
         np.concatenate([_moments(file) for file in files]),
         joined_leads if joined_leads is not None and joined_leads.any() else None,
+        choices,
     )
 
 

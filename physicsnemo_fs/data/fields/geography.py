@@ -13,6 +13,9 @@ from physicsnemo_fs.errors import InputError
 TOLERANCE = 0.01
 """Largest deviation of a coordinate from even spacing, as a share of the spacing."""
 
+BEYOND = 1.5
+"""How many cells an edge of a region may lie beyond the outermost centre: one beyond the outermost cell's edge."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -94,7 +97,8 @@ def longitude_axis(values: np.ndarray, name: str, region: Sequence[float] | None
         even: Whether even spacing is required.
 
     Raises:
-        InputError: If they run both ways, repeat, or are not evenly spaced.
+        InputError: If they run both ways, repeat, or are not evenly spaced, or the region leaves them by more than a
+            cell.
 
     Example:
         >>> longitude_axis(np.array([0.0, 90.0, 180.0, 270.0]), "longitude").values.tolist()
@@ -133,8 +137,21 @@ def _between(axis: Axis, west: float, east: float, name: str) -> Axis:
             f"region must hold a column: {name} runs from {axis.values[0]:g} to {axis.values[-1]:g}, the region from "
             f"{west:g} to {east:g}; correct region=[south, north, west, east]"
         )
+    if not _reaches(axis, west, east):
+        raise _beyond(name, (axis.values[0], axis.values[-1]), (west, east))
     chosen = chosen[np.argsort(eastward[chosen], kind="stable")]
     return Axis(_unwrapped(axis.values[chosen]), axis.order[chosen])
+
+
+def _reaches(axis: Axis, west: float, east: float) -> bool:
+    """Say whether longitudes go all the way round, or at least to a cell before both edges of a region."""
+    length = axis.values[-1] - axis.values[0]
+    if len(axis.values) == 1 or 360.0 - length < BEYOND * axis.spacing:
+        return True
+    reach = (BEYOND + 1e-4) * axis.spacing
+    return east - west < 360.0 and all(
+        np.mod(edge - axis.values[0] + reach, 360.0) <= length + 2 * reach for edge in (west, east)
+    )
 
 
 def _unwrapped(longitudes: np.ndarray) -> np.ndarray:
@@ -147,7 +164,7 @@ def rows_between(axis: Axis, south: float, north: float, name: str) -> Axis:
     """Give the rows of an axis within a region.
 
     Raises:
-        InputError: If there are none.
+        InputError: If there are none, or the region leaves the axis by more than a cell.
     """
     slack = 1e-4 * axis.spacing
     chosen = (axis.values >= south - slack) & (axis.values <= north + slack)
@@ -156,7 +173,17 @@ def rows_between(axis: Axis, south: float, north: float, name: str) -> Axis:
             f"region must hold a row: {name} runs from {axis.values[0]:g} to {axis.values[-1]:g}, the region from "
             f"{south:g} to {north:g}; correct region=[south, north, west, east]"
         )
+    reach = BEYOND * axis.spacing + slack
+    if len(axis.values) > 1 and (south < axis.values[0] - reach or north > axis.values[-1] + reach):
+        raise _beyond(name, (axis.values[0], axis.values[-1]), (south, north))
     return axis.part(chosen)
+
+
+def _beyond(name: str, own: tuple[float, float], asked: tuple[float, float]) -> InputError:
+    return InputError(
+        f"the region must lie within the data: {name} runs from {own[0]:g} to {own[1]:g}, the region from {asked[0]:g} "
+        f"to {asked[1]:g}; correct region=[south, north, west, east] or give files that reach it"
+    )
 
 
 def inside(latitude: np.ndarray, longitude: np.ndarray, region: Sequence[float]) -> np.ndarray:
@@ -177,7 +204,7 @@ def box_of(
     """Give the smallest box of rows and columns that holds every point of a region, as two ranges.
 
     Raises:
-        InputError: If no point lies in the region.
+        InputError: If no point lies in the region, or it leaves the points by more than a cell.
     """
     found = inside(latitude, longitude, region)
     if not found.any():
@@ -185,8 +212,24 @@ def box_of(
             f"region must hold a point: latitudes run from {np.nanmin(latitude):g} to {np.nanmax(latitude):g}, "
             f"longitudes from {np.nanmin(longitude):g} to {np.nanmax(longitude):g}; correct the region"
         )
+    south, north, west, east = region
+    middle = west + (360.0 if east - west >= 360.0 else np.mod(east - west, 360.0)) / 2
+    around = middle + np.mod(longitude - middle + 180.0, 360.0) - 180.0
+    for name, values, asked in (
+        ("latitude", latitude, (south, north)),
+        ("longitude", around, (west, 2 * middle - west)),
+    ):
+        own, reach = (float(np.nanmin(values)), float(np.nanmax(values))), BEYOND * _step(values)
+        if asked[0] < own[0] - reach or asked[1] > own[1] + reach:
+            raise _beyond(name, own, asked)
     rows, columns = (np.flatnonzero(found.any(axis=axis)) for axis in (1, 0))
     return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+
+
+def _step(values: np.ndarray) -> float:
+    """Give how far neighbouring points of a curved grid lie apart, along the axis that changes a coordinate more."""
+    steps = [np.abs(np.diff(values, axis=axis)) for axis in (0, 1)]
+    return max((float(np.nanmedian(step)) for step in steps if step.size), default=0.0)
 
 
 def _check_steps(values: np.ndarray, name: str, even: bool) -> None:

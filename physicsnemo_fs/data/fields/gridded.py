@@ -13,6 +13,7 @@ from physicsnemo_fs.data.fields.array_files import OPEN_FILES, list_files
 from physicsnemo_fs.data.fields.catalogue import Record, find_records
 from physicsnemo_fs.data.fields.geography import runs_of
 from physicsnemo_fs.data.fields.placement import Placement, place
+from physicsnemo_fs.data.fields.selection import check_known
 from physicsnemo_fs.data.splits import parse_period
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
@@ -29,6 +30,7 @@ def open_fields(
     select: Mapping[str, Any] | None = None,
     even_spacing: bool = True,
     probes: int = 3,
+    select_known: bool = True,
 ) -> "GriddedFields":
     """Open variables of one or many files as one record; nothing but coordinates and a few probes is read.
 
@@ -41,11 +43,13 @@ def open_fields(
         variables: ``name``, ``name@level`` as in ``z@500``, or ``new=name`` to rename.
         engine: xarray engine; ``None`` finds it by the files.
         period: ``[start, end]`` in ISO 8601, both included to their own precision.
-        region: ``[south, north, west, east]`` in degrees, also across the date line.
-        missing_value: A further value that means none, in physical units.
+        region: ``[south, north, west, east]`` in degrees, also across the date line. Cells with their centre in it are
+            taken; it must not leave the files by more than a cell.
+        missing_value: A further value that means none, in physical units; ``inf`` for infinite ones of either sign.
         select: Choice along further dimensions by coordinate, for example ``{"number": 0, "step": "6h"}``.
         even_spacing: Refuse coordinates that are not evenly spaced, such as Gaussian latitudes.
         probes: Times that are looked at for variables without any value; 0 for none.
+        select_known: Refuse choices along dimensions that none of the variables has.
 
     Returns:
         The record, a :class:`physicsnemo_fs.data.types.Fields`.
@@ -69,6 +73,8 @@ def open_fields(
     if not variables:
         raise InputError("variables must be named: got none; set for example dataset.target=[t2m]")
     records = find_records(list_files(paths), list(variables), engine, select or {})
+    if select_known:
+        check_known(select or {}, frozenset().union(*(record.selectable for record in records)))
     _check_same_times(records)
     times = records[0].times
     first, count = _period(records[0], period)
@@ -90,6 +96,7 @@ class GriddedFields:
     Attributes:
         channels: The variables.
         grid: The grid; rows and columns ascend.
+        selectable: Names that ``select`` may be of.
         times: Valid times; empty for static fields.
         lead_hours: Lead time of each time in hours, if the source has them.
     """
@@ -109,6 +116,7 @@ class GriddedFields:
         leads = records[0].lead_hours
         self.lead_hours = None if leads is None else leads[first : first + len(times)]
         self._records = tuple(records)
+        self.selectable: frozenset[str] = frozenset().union(*(record.selectable for record in records))
         self._first = first
         self._placement = placement
         self.grid: Grid = placement.grid()
@@ -125,6 +133,12 @@ class GriddedFields:
     def paths(self) -> list[Path]:
         """The files, in order of time."""
         return list(dict.fromkeys(part.path for record in self._records for part in record.parts))
+
+    def file_of(self, channel: int, position: int) -> Path:
+        """Give the file that holds a variable at a position in ``times``."""
+        record = self._records[channel]
+        ((part, _, _),) = record.located(np.array([position + self._first]))
+        return record.parts[part].path
 
     def read(
         self, positions: Sequence[int], window: tuple[slice, slice] | None = None
@@ -153,7 +167,8 @@ class GriddedFields:
                 chosen = block[_compact(local - start)]
                 values[_compact(slots), channel, y[0], x[0]] = _reordered(chosen, y[2], x[2])
         if self._missing is not None:
-            values[values == np.float32(self._missing)] = np.nan
+            missing = np.isinf(values) if np.isinf(self._missing) else values == np.float32(self._missing)
+            values[missing] = np.nan
         return values
 
     def _window(self, window: tuple[slice, slice] | None) -> tuple[np.ndarray, np.ndarray]:

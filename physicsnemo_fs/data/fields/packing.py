@@ -45,8 +45,8 @@ class Packing:
         if dtype.kind == "f" and "_FillValue" not in attributes and default_fills is not None:
             missing.append(default_fills[dtype.str[1:]])
         numbers = np.concatenate([np.atleast_1d(np.asarray(value)).ravel() for value in missing] or [np.empty(0)])
-        finite = numbers.astype(np.float64)
-        stored = finite[np.isfinite(finite)].astype(dtype)
+        kept = numbers[~np.isnan(numbers.astype(np.float64))]
+        stored = kept[np.isfinite(kept) | (dtype.kind == "f")].astype(dtype)
         return cls(
             float(attributes.get("scale_factor", 1.0)),
             float(attributes.get("add_offset", 0.0)),

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.fields.cf import LATITUDE, LONGITUDE, Layout, X, Y, find_coordinate, grid_mapping
 from physicsnemo_fs.data.fields.geography import Axis, box_of, inside, longitude_axis, plain_axis, rows_between
+from physicsnemo_fs.data.fields.kinds import LATITUDE, LONGITUDE, X, Y, find_coordinate, grid_mapping
+from physicsnemo_fs.data.fields.layout import Layout
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
@@ -131,7 +132,8 @@ def place(coordinates: Coordinates, region: Sequence[float] | None = None, even:
         even: Whether even spacing is required.
 
     Raises:
-        InputError: If the coordinates run both ways, are not evenly spaced, or leave the region empty.
+        InputError: If the coordinates run both ways, are not evenly spaced, or leave the region empty; or if an edge
+            of the region lies more than a cell beyond them.
     """
     if region is not None and (len(region) != 4 or region[0] >= region[1]):
         raise InputError(f"region must be [south, north, west, east] with south below north: got {list(region)}")

@@ -143,6 +143,36 @@ class FieldView:
         return self.source.read(positions, window)
 
 
+def place_of(fields: Fields, channel: int, position: int) -> str:
+    """Say of which time and, if it is known, of which file a field is: ``at 2020-01-01T00 in a.nc``."""
+    while isinstance(fields, FieldView):
+        fields = fields.source
+    moment = f" at {fields.times[position]}" if len(fields.times) else ""
+    find = getattr(fields, "file_of", None)
+    return f"{moment} in {find(channel, position)}" if find else moment
+
+
+def refuse_infinite(fields: Fields, values: Float[np.ndarray, "channel y x"], position: int, key: str) -> None:
+    """Refuse infinite values of one time.
+
+    Args:
+        fields: Where they were read.
+        values: What was read.
+        position: The time's position.
+        key: The configuration that they can be declared missing in.
+
+    Raises:
+        InputError: Naming the variable.
+    """
+    for channel, field in enumerate(values):
+        if np.isinf(field).any():
+            raise InputError(
+                f"variable {fields.channels[channel].name!r} must be finite: it is infinite"
+                f"{place_of(fields, channel, position)}; repair the file, or set {key}.missing_value=inf to take such "
+                "values as missing"
+            )
+
+
 class CheckedFields(FieldView):
     """Fields whose missing values are refused, filled, or left as NaN where that is declared.
 
@@ -163,18 +193,17 @@ class CheckedFields(FieldView):
         """
         values = self.source.read(positions, window)
         for time, channel in np.argwhere(~np.isfinite(values.sum(axis=(-2, -1)))):
+            refuse_infinite(self.source, values[time], int(positions[time]), "dataset")
             self._treat(values[time, channel], int(channel), int(positions[time]))
         return values
 
     def _treat(self, field: np.ndarray, channel: int, position: int) -> None:
         name, rule = self.channels[channel].name, self.rules[channel]
-        moment = f" at {self.times[position]}" if len(self.times) else ""
-        if np.isinf(field).any():
-            raise InputError(f"variable {name!r} must be finite: it is infinite{moment}; repair the file")
         missing = np.isnan(field)
         if rule.rule == "refuse" and missing.any():
+            place = place_of(self.source, channel, position)
             raise InputError(
-                f"variable {name!r} must have values everywhere: {missing.mean():.2%} are missing{moment}; set "
+                f"variable {name!r} must have values everywhere: {missing.mean():.2%} are missing{place}; set "
                 f"dataset.missing.{name}=mask, or to a value that is filled in"
             )
         if rule.rule == "fill":
