@@ -13,18 +13,16 @@ from tqdm import tqdm
 
 from physicsnemo_fs.config.build import BuildConfig, SourceConfig
 from physicsnemo_fs.data.builder.executors import Engine, open_executor
-from physicsnemo_fs.data.builder.geometry import edges, on_sphere
 from physicsnemo_fs.data.builder.places import Region
 from physicsnemo_fs.data.builder.plan import Plan, Recipe, TimeSplits, make_plan
 from physicsnemo_fs.data.builder.regrid import Method
 from physicsnemo_fs.data.builder.run import build_store
-from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
+from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.data.splits import LABELS, UNUSED, parse_duration
-from physicsnemo_fs.data.types import Channel, Fields, Grid
+from physicsnemo_fs.data.types import Channel, Fields
 from physicsnemo_fs.errors import InputError
 
 NOT_CONTENT = ("output", "executor", "workers", "dask_address", "dry_run", "picture")
-FULL_TURN = 359.0
 DESCRIPTION = ("unit", "long_name", "standard_name")
 
 
@@ -61,10 +59,8 @@ def plan_of(config: BuildConfig) -> Plan:
     """Open the sources and plan the store, writing nothing."""
     recipe = recipe_of(config)
     fine = open_source(config.fine, "fine", config.period)
-    alone = make_plan(recipe_without_transforms(recipe), fine)
-    targets = [place.fine for place in alone.places]
-    coarse = open_source(config.coarse, "coarse", None, targets) if config.coarse.data_path else None
-    invariants = open_source(config.invariants, "invariants", None, targets) if config.invariants.data_path else None
+    coarse = open_source(config.coarse, "coarse", None) if config.coarse.data_path else None
+    invariants = open_source(config.invariants, "invariants", None) if config.invariants.data_path else None
     return make_plan(recipe, fine, coarse, invariants)
 
 
@@ -112,40 +108,29 @@ def _transforms(config: BuildConfig) -> dict[str, Any]:
     return found
 
 
-def recipe_without_transforms(recipe: Recipe) -> Recipe:
-    """Give the recipe for the fine source alone, whose variables are not yet all known."""
-    return replace(recipe, transforms={})
-
-
-def open_source(config: SourceConfig, name: str, period: list[str] | None, targets: list[Grid] | None = None) -> Fields:
+def open_source(config: SourceConfig, name: str, period: list[str] | None) -> Fields:
     """Open a source with the names and units of the configuration.
 
     Args:
         config: The source.
         name: Its configuration key, for messages.
         period: ``[start, end]``.
-        targets: Grids that it must cover: of a source round the globe only the part around them is opened.
 
     Raises:
         InputError: In one line, beginning with the key.
     """
     records = [_variable(entry, name) for entry in config.variables]
 
-    def opened(region: list[float] | None) -> GriddedFields:
-        return open_fields(
+    try:
+        fields = open_fields(
             config.data_path,
             [record["wanted"] for record in records],
             engine=config.engine,
             period=period,
-            region=region,
+            region=config.region,
             missing_value=config.missing_value,
             select=config.select,
         )
-
-    try:
-        fields = opened(config.region)
-        if targets and config.region is None and _round_the_globe(fields.grid):
-            fields = opened(_around(targets, fields.grid))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     fields.channels = tuple(_described(c, r) for c, r in zip(fields.channels, records, strict=True))
@@ -165,17 +150,6 @@ def _variable(entry: Any, name: str) -> Mapping[str, str]:
 
 def _described(channel: Channel, record: Mapping[str, str]) -> Channel:
     return replace(channel, **{key: value for key, value in record.items() if key != "wanted"})  # type: ignore[arg-type]
-
-
-def _round_the_globe(grid: Grid) -> bool:
-    return on_sphere(grid) and grid.projection is None and grid.extent[1] > FULL_TURN
-
-
-def _around(targets: list[Grid], source: Grid) -> list[float]:
-    """Give the box of some grids and two cells of the source more."""
-    margin = 2 * max(source.spacing)
-    lows, highs = ([pick([edges(g, a)[i] for g in targets]) for a in (0, 1)] for pick, i in ((min, 0), (max, -1)))
-    return [max(lows[0] - margin, -90.0), min(highs[0] + margin, 90.0), lows[1] - margin, highs[1] + margin]
 
 
 def _paths(fields: Any) -> list[Path]:

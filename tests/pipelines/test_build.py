@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``physicsnemo-fs build`` from files to a store and its picture."""
 
+import shutil
 import sys
 
 import matplotlib.image
@@ -83,6 +84,47 @@ def test_a_global_coarse_source_is_cut_around_the_fine_one(config, files):
     fine, coarse = (store.fields("all", part).read([3])[0, 0] for part in ("fine", "coarse"))
     assert coarse.shape == (6, 9)
     assert coarse.mean() == pytest.approx(fine.mean(), abs=0.15)
+
+
+def test_a_global_coarse_source_meets_a_map_projection(config, files, tmp_path):
+    y, x = np.arange(0.0, 48e3, 2e3), np.arange(0.0, 96e3, 2e3)
+    latitude, longitude = (c.T for c in np.meshgrid(60 + y / 1e5, 179.5 + x / 5e4, indexing="ij"))
+    named = {"lat": latitude.T, "lon": (longitude.T + 180) % 360 - 180}
+    positions = {
+        n: (("y", "x"), v, {"units": f"degrees_{d}"})
+        for (n, v), d in zip(named.items(), ("north", "east"), strict=True)
+    }
+    axes = {n: (n, v, {"units": "m", "standard_name": f"projection_{n}_coordinate"}) for n, v in (("y", y), ("x", x))}
+    values = np.cos(np.deg2rad(2 * longitude.T))[None] + np.zeros((len(TIMES), 1, 1))
+    fine = xr.Dataset({"t2m": (("time", "y", "x"), values)}, {"time": TIMES, **axes, **positions})
+    fine.to_netcdf(tmp_path / "lambert.nc")
+    config.fine.data_path = str(tmp_path / "lambert.nc")
+    config.coarse = CoarseSourceConfig(data_path=files["globe"], variables=["t2m"], method="bilinear")
+    coarse = open_store(build(config)).fields("all", "coarse")
+    expected = 5 + np.sin(coarse.grid.latitude) + np.cos(np.deg2rad(2 * coarse.grid.longitude))
+    np.testing.assert_allclose(coarse.read([0])[0, 0], expected, atol=0.5)
+    assert np.abs(np.diff(coarse.read([0])[0, 0], axis=1)).max() < 0.01
+
+
+def test_infinite_values_are_refused_or_declared_missing(config, files, tmp_path):
+    with xr.open_dataset(files["fine"]) as dataset:
+        broken = dataset.load()
+    broken["t2m"][7, 3, 4], broken["t2m"][7, 9, 9] = np.inf, -np.inf
+    broken.to_netcdf(tmp_path / "inf.nc")
+    config.fine.data_path = str(tmp_path / "inf.nc")
+    with pytest.raises(InputError, match=r"'t2m' must be finite: .* 2020-01-02T18.*inf.nc; .*fine.missing_value=inf"):
+        build(config)
+    shutil.rmtree(tmp_path / ".s.zarr.building")
+    config.fine.missing_value = float("inf")
+    fine = open_store(build(config)).fields("all", "fine").read([7])
+    assert np.isnan(fine).sum() == 2
+    assert np.isfinite(fine).sum() == fine.size - 2
+
+
+def test_tolerances_of_months_are_refused(config, files):
+    config.coarse = CoarseSourceConfig(data_path=files["globe"], variables=["t2m"], tolerance="1 month")
+    with pytest.raises(InputError, match=r"coarse.tolerance must be of one length: got 1 months, .* in days"):
+        build(config)
 
 
 def test_variables_are_renamed_and_described(config):

@@ -21,6 +21,17 @@ def on_sphere(grid: Grid) -> bool:
     return grid.unit.startswith("degree")
 
 
+def goes_round(grid: Grid) -> bool:
+    """Give whether the columns of a grid go once round the globe.
+
+    Example:
+        >>> goes_round(Grid((2, 4), (2.0, 360.0), registration="cell", boundary="bounded", unit="degrees"))
+        True
+    """
+    gap = abs(grid.shape[1] * grid.spacing[1] - 360.0)
+    return on_sphere(grid) and grid.projection is None and gap < SAME_PLACE * grid.spacing[1]
+
+
 def edges(grid: Grid, axis: int) -> Float[np.ndarray, " edge"]:
     """Give the cell edges along an axis (0 rows, 1 columns), one more than cells; nodes are the cells' centres."""
     n, spacing = grid.shape[axis], grid.spacing[axis]
@@ -91,19 +102,63 @@ def coarsened(grid: Grid, factor: int) -> Grid:
         return coarse
     if on_sphere(grid) and grid.projection is None:
         return latlon(coarse)
-    latitude, longitude = (_block_centres(c, factor) for c in (grid.latitude, grid.longitude))
-    return replace(coarse, latitude=latitude, longitude=longitude)
+    latitude = _blocks(grid.latitude, factor).mean(axis=(1, 3))
+    east = _blocks(grid.longitude, factor)
+    first = east[:, :1, :, :1]
+    longitude = first + ((east - first + 180.0) % 360.0 - 180.0).mean(axis=(1, 3), keepdims=True)
+    return replace(coarse, latitude=latitude, longitude=longitude[:, 0, :, 0])
 
 
-def _block_centres(values: np.ndarray, factor: int) -> np.ndarray:
+def _blocks(values: np.ndarray, factor: int) -> np.ndarray:
     height, width = values.shape
-    return values.reshape(height // factor, factor, width // factor, factor).mean(axis=(1, 3))
+    return values.reshape(height // factor, factor, width // factor, factor)
 
 
 def latlon(grid: Grid) -> Grid:
     """Fill in the geographic coordinates of a grid whose rows and columns are latitude and longitude."""
     latitude, longitude = (np.broadcast_to(c, grid.shape) for c in (grid.y[:, None], grid.x[None, :]))
     return replace(grid, latitude=latitude, longitude=longitude)
+
+
+def repeated(grid: Grid, turns: int, start: float | None = None) -> Grid:
+    """Give a grid round the globe several times over, so that a window of columns may cross where it begins.
+
+    Column ``i`` of the result is column ``i`` modulo the grid's own number of them.
+
+    Args:
+        grid: A grid of which :func:`goes_round` is true.
+        turns: How many times.
+        start: Western edge, a whole number of turns from the grid's own; ``None`` for its own.
+
+    Example:
+        >>> world = latlon(Grid((1, 4), (2.0, 360.0), (0.0, -180.0), "cell", "bounded", "degrees"))
+        >>> cut(repeated(world, 2), (slice(0, 1), slice(3, 5))).longitude.tolist()
+        [[135.0, 225.0]]
+    """
+    origin = (grid.origin[0], grid.origin[1] if start is None else start)
+    shape, extent = (grid.shape[0], grid.shape[1] * turns), (grid.extent[0], grid.extent[1] * turns)
+    return latlon(replace(grid, shape=shape, extent=extent, origin=origin, latitude=None, longitude=None))
+
+
+def turned(source: Grid, target: Grid) -> Grid:
+    """Count the longitudes of a source as its target does; one round the globe goes on beyond its last column.
+
+    Example:
+        >>> world = latlon(Grid((1, 4), (2.0, 360.0), (0.0, -180.0), "cell", "bounded", "degrees"))
+        >>> part = latlon(Grid((1, 1), (1.0, 90.0), (0.0, 180.0), "cell", "bounded", "degrees"))
+        >>> covering_window(turned(world, part), part)
+        (slice(0, 1, None), slice(3, 6, None))
+    """
+    if not on_sphere(source) or source.projection is not None:
+        return source
+    if source.unit != target.unit or target.projection is not None:
+        return repeated(source, 2) if goes_round(source) else source
+    start, wanted = float(edges(source, 1)[0]), float(edges(target, 1)[0])
+    if goes_round(source):
+        turns = np.floor((wanted - 2 * source.spacing[1] - start) / 360.0)
+        return repeated(source, 3, start + 360.0 * float(turns))
+    turns = np.floor((wanted - start) / 360.0 + 1e-6)
+    return replace(source, origin=(source.origin[0], start + 360.0 * turns)) if turns else source
 
 
 def same_place(a: Grid, b: Grid) -> bool:

@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one worker does: read a few times, each once for all regions, and write their fields."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from physicsnemo_fs.data.builder.geometry import Window, cut, row_areas
-from physicsnemo_fs.data.builder.plan import Plan, turned
+from physicsnemo_fs.data.builder.geometry import Window, cut, row_areas, turned
+from physicsnemo_fs.data.builder.plan import Plan
 from physicsnemo_fs.data.builder.regrid import Method, block_average, regrid
 from physicsnemo_fs.data.builder.writing import StoreArrays
+from physicsnemo_fs.data.fields.views import refuse_infinite
 from physicsnemo_fs.data.statistics import measure
 from physicsnemo_fs.data.store_layout import Part
 from physicsnemo_fs.data.types import Fields, Grid
@@ -42,10 +43,10 @@ def make_piece(job: Job, positions: range) -> Float[np.ndarray, "time region cha
 
 
 def _make_time(plan: Plan, arrays: StoreArrays, position: int) -> Float[np.ndarray, "region channel column"]:
-    fine_frame = Frame.read(plan.fine, position, [place.window for place in plan.places])
+    fine_frame = Frame.read(plan.fine, "fine", position, [place.window for place in plan.places])
     coarse_frame = None
     if plan.coarse is not None and plan.partners is not None:
-        coarse_frame = Frame.read(plan.coarse, int(plan.partners[position]), plan.coarse_windows)
+        coarse_frame = Frame.read(plan.coarse, "coarse", int(plan.partners[position]), plan.coarse_windows)
     tables = []
     for number, place in enumerate(plan.places):
         fine = fine_frame.part(place.window)
@@ -67,7 +68,7 @@ def make_invariants(job: Job) -> Float[np.ndarray, "region channel column"]:
     """Make the static fields of all regions and give their statistics."""
     plan, arrays = job.plan, StoreArrays(job.store)
     assert plan.invariants is not None  # noqa: S101 - asked for only where there are some
-    frame = Frame.read(plan.invariants, 0, plan.invariant_windows)
+    frame = Frame.read(plan.invariants, "invariants", 0, plan.invariant_windows)
     tables = []
     for number, (place, window) in enumerate(zip(plan.places, plan.invariant_windows, strict=True)):
         fields = frame.regridded(window, place.fine, plan.recipe.invariants_method, plan)
@@ -83,7 +84,7 @@ class Frame:
     Args:
         grid: Grid of the whole source.
         values: The fields, shape ``(channel, y, x)``.
-        held: Their window.
+        held: Their window; columns of a source round the globe are counted on beyond its last one.
     """
 
     grid: Grid
@@ -91,12 +92,19 @@ class Frame:
     held: Window
 
     @staticmethod
-    def read(fields: Fields, position: int, windows: Sequence[Window]) -> "Frame":
-        """Read a time once for all windows."""
+    def read(fields: Fields, name: str, position: int, windows: Sequence[Window]) -> "Frame":
+        """Read a time once for all windows.
+
+        Raises:
+            InputError: If a value is infinite.
+        """
         rows, columns = (
             slice(min(w[axis].start for w in windows), max(w[axis].stop for w in windows)) for axis in (0, 1)
         )
-        return Frame(fields.grid, fields.read([position], (rows, columns))[0], (rows, columns))
+        parts = [fields.read([position], (rows, part))[0] for part in _around(columns, fields.grid.shape[1])]
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        refuse_infinite(fields, values, position, name)
+        return Frame(fields.grid, values, (rows, columns))
 
     def part(self, window: Window) -> Float[np.ndarray, "channel y x"]:
         """Give the fields within a window."""
@@ -109,3 +117,13 @@ class Frame:
         """Give the fields within a window on another grid."""
         source = cut(turned(self.grid, target), window)
         return regrid(self.part(window), source, target, method, plan.recipe.least_valid)
+
+
+def _around(columns: slice, count: int) -> Iterator[slice]:
+    """Split columns that are counted on beyond the last of ``count`` into those that a file has."""
+    start = columns.start
+    while start < columns.stop:
+        first = start % count
+        length = min(count - first, columns.stop - start)
+        yield slice(first, first + length)
+        start += length

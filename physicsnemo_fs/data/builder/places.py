@@ -15,9 +15,12 @@ from physicsnemo_fs.data.builder.geometry import (
     covering_window,
     cut,
     edges,
+    goes_round,
     latlon,
     on_sphere,
+    repeated,
     same_place,
+    turned,
 )
 from physicsnemo_fs.data.splits import LABELS
 from physicsnemo_fs.data.types import Grid
@@ -32,7 +35,8 @@ class Region:
 
     Args:
         name: Letters, digits, ``_`` and ``-``.
-        box: South, north, west and east edge in degrees; ``None`` for the whole domain.
+        box: South, north, west and east edge in degrees, from west eastward, also across the date line; ``None`` for
+            the whole domain.
         split: Split of all its samples; ``None`` leaves them to their times.
         tile: Fine rows and columns of equal parts that the region is cut into, named ``<name>_<row>_<column>``; what
             fills no whole tile is left out.
@@ -56,11 +60,11 @@ class Region:
                 f"the split of region {self.name} must be one of {', '.join(LABELS)}: got {self.split!r}; choose one"
             )
         if self.box is not None and not (
-            len(self.box) == 4 and self.box[0] < self.box[1] and self.box[2] < self.box[3]
+            len(self.box) == 4 and self.box[0] < self.box[1] and self.box[2] != self.box[3]
         ):
             raise InputError(
-                f"the box of region {self.name} must be [south, north, west, east] in degrees: got {list(self.box)}; "
-                "across the date line write west as a negative number or east above 180"
+                f"the box of region {self.name} must be [south, north, west, east] in degrees, with an area: got "
+                f"{list(self.box)}; correct it"
             )
 
 
@@ -70,7 +74,8 @@ class Place:
 
     Args:
         region: The region.
-        window: Rows and columns of the fine source that its fine field is made of.
+        window: Rows and columns of the fine source that its fine field is made of; columns of a source round the
+            globe are counted on beyond its last one.
         source: Grid of that window.
         fine: Its fine grid.
         coarse: Its coarse grid: blocks of ``factor`` by ``factor`` fine cells.
@@ -117,18 +122,15 @@ def place_regions(
         raise InputError(f"each region must have a name of its own: got {names}; rename one")
     places = []
     for region in regions:
-        _require_within(source, region, factor * (spacing or max(source.spacing)))
-        if spacing is None:
-            grid = cut(source, _whole_blocks(source, region, factor))
-        else:
-            grid = _own_grid(source, region, factor, spacing, origin)
+        wide = repeated(source, 2) if region.box is not None and goes_round(source) else source
+        _require_within(wide, region, factor * (spacing or max(source.spacing)))
+        blocks = None if spacing else _whole_blocks(wide, region, factor)
+        grid = cut(wide, blocks) if blocks else _own_grid(source, region, factor, spacing or 1.0, origin)
         for part, inside in _tiles(region, grid.shape, factor):
             fine = cut(grid, inside)
-            if spacing is None:
-                window = _within(_whole_blocks(source, region, factor), inside)
-            else:
-                window = covering_window(source, fine)
-            places.append(Place(part, window, cut(source, window), fine, coarsened(fine, factor), factor))
+            own = wide if blocks else turned(source, fine)
+            window = _within(blocks, inside) if blocks else covering_window(own, fine)
+            places.append(Place(part, window, cut(own, window), fine, coarsened(fine, factor), factor))
     _refuse_overlap(places)
     return tuple(places)
 
@@ -205,28 +207,33 @@ def _inside(source: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wrapped(box: Box, source: Grid) -> Box:
-    """Move a box by whole turns to the longitudes that the source counts in."""
+    """Move a box by whole turns to the longitudes that the source counts in, and let it go eastward."""
     south, north, west, east = box
+    width = min(east - west, 360.0) if east > west else (east - west) % 360.0
     if source.longitude is None or source.projection is not None or not on_sphere(source):
-        return box
-    start = edges(source, 1)[0]
-    turned = start + (west - start + source.spacing[1]) % 360.0 - source.spacing[1]
-    return south, north, turned, turned + east - west
+        return south, north, west, west + width
+    start, slack = edges(source, 1)[0], source.spacing[1]
+    if source.extent[1] > 360.0 - slack / 2:
+        slack *= SAME_PLACE
+    first = start + (west - start + slack) % 360.0 - slack
+    return south, north, first, first + width
 
 
 def _own_grid(source: Grid, region: Region, factor: int, spacing: float, origin: Sequence[float]) -> Grid:
     if not on_sphere(source) or source.projection is not None:
         raise InputError("a grid of another spacing needs a source of latitude and longitude; leave spacing out")
+    step = spacing * factor
     ends = [(float(edges(source, axis)[0]), float(edges(source, axis)[-1])) for axis in (0, 1)]
+    if goes_round(source):
+        ends[1] = (ends[1][0], np.inf)
     if region.box is not None:
         south, north, west, east = _wrapped(region.box, source)
         asked = ((south, north), (west, east))
         ends = [(max(e[0], a[0]), min(e[1], a[1])) for e, a in zip(ends, asked, strict=True)]
-    step = spacing * factor
     corners, counts = [], []
     for (low, high), start in zip(ends, origin, strict=True):
         first = np.ceil((low - start) / step - SAME_PLACE / factor)
-        last = np.floor((high - start) / step + SAME_PLACE / factor)
+        last = np.floor((min(high, start + first * step + 360.0) - start) / step + SAME_PLACE / factor)
         corners.append(float(start + first * step))
         counts.append(int(last - first))
     if min(counts) < 1:
@@ -256,9 +263,11 @@ def _refuse_overlap(places: Sequence[Place]) -> None:
 
 
 def _overlap(a: Grid, b: Grid) -> bool:
-    for axis in (0, 1):
-        one, other = edges(a, axis), edges(b, axis)
-        slack = SAME_PLACE * a.spacing[axis]
-        if one[-1] <= other[0] + slack or other[-1] <= one[0] + slack:
-            return False
-    return True
+    turns = (-360.0, 0.0, 360.0) if on_sphere(a) and a.projection is None else (0.0,)
+    return _meet(a, b, 0) and any(_meet(a, b, 1, turn) for turn in turns)
+
+
+def _meet(a: Grid, b: Grid, axis: int, shift: float = 0.0) -> bool:
+    one, other = edges(a, axis), edges(b, axis) + shift
+    slack = SAME_PLACE * a.spacing[axis]
+    return bool(one[-1] > other[0] + slack and other[-1] > one[0] + slack)

@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from physicsnemo_fs.data.builder.geometry import Window, covering_window, edges, on_sphere
+from physicsnemo_fs.data.builder.geometry import Window, covering_window, goes_round, on_sphere, turned
 from physicsnemo_fs.data.builder.places import Place, Region, place_regions
 from physicsnemo_fs.data.builder.regrid import Method
-from physicsnemo_fs.data.splits import LABELS, NO_GAP, UNUSED, block_numbers, split_by_blocks, split_by_periods
+from physicsnemo_fs.data.splits import (
+    LABELS,
+    NO_GAP,
+    UNUSED,
+    block_numbers,
+    require_fixed,
+    split_by_blocks,
+    split_by_periods,
+)
 from physicsnemo_fs.data.statistics import Normalisation, parse_normalisations
 from physicsnemo_fs.data.store_layout import PARTS, Part
 from physicsnemo_fs.data.types import Channel, Fields, Grid
@@ -203,13 +211,14 @@ def align_times(
         tolerance: Most distance of the two.
 
     Raises:
-        InputError: If a fine time has no partner so near.
+        InputError: If a fine time has no partner so near, or the tolerance is of months.
 
     Example:
         >>> fine = np.array(["2019-01-01T01", "2019-01-01T02"], "datetime64[ns]")
         >>> align_times(fine, fine[1:], np.timedelta64(1, "h")).tolist()
         [0, 0]
     """
+    tolerance = require_fixed(tolerance, "coarse.tolerance")
     after = np.searchsorted(coarse, fine).clip(0, max(len(coarse) - 1, 0))
     before = (after - 1).clip(0)
     if len(coarse):
@@ -242,7 +251,10 @@ def _region_labels(by_time: np.ndarray, region: Region, splits: TimeSplits) -> U
 
 
 def _windows(source: Fields | None, grids: Sequence[Grid], name: str) -> list[Window]:
-    """Give the window of a source that covers each grid; another projection takes the whole source."""
+    """Give the window of a source that covers each grid; another projection takes the whole source.
+
+    Columns of a source round the globe are counted on beyond its last one.
+    """
     if source is None:
         return []
     try:
@@ -256,16 +268,7 @@ def _window(source: Grid, target: Grid) -> Window:
         return covering_window(turned(source, target), target)
     if not on_sphere(source) or source.projection is not None or target.latitude is None:
         raise InputError("a source on another projection must have latitude and longitude as rows and columns")
-    return slice(0, source.shape[0]), slice(0, source.shape[1])
-
-
-def turned(source: Grid, target: Grid) -> Grid:
-    """Count the longitudes of a source from another turn, if its target does."""
-    if not on_sphere(source) or source.projection is not None or source.unit != target.unit:
-        return source
-    start, wanted = edges(source, 1)[0], edges(target, 1)[0]
-    turns = np.floor((wanted - start) / 360.0 + 1e-6)
-    return replace(source, origin=(source.origin[0], source.origin[1] + 360.0 * turns)) if turns else source
+    return slice(0, source.shape[0]), slice(0, source.shape[1] + int(goes_round(source)))
 
 
 def _check_names(plan: Plan) -> None:

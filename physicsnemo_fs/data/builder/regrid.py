@@ -5,6 +5,7 @@
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
@@ -109,23 +110,16 @@ def _conservative(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
             "conservative regridding needs source and target with rows and columns of the same projection; choose "
             "bilinear"
         )
-    coordinates = {name: _positions(equal_area_edges(source, axis)) for axis, name in enumerate("yx")}
-    wanted = {name: _positions(equal_area_edges(target, axis)) for axis, name in enumerate("yx")}
-    padded = xr.DataArray(np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge"), coordinates, ("channel", "y", "x"))
-    moved = padded.regrid.conservative(xr.Dataset(coords=wanted), time_dim=None, skipna=False)
-    return moved.transpose("channel", "y", "x").to_numpy()[:, 1:-1, 1:-1]
+    rows, columns = (_weights(source, target, axis) for axis in (0, 1))
+    return rows.T @ values @ columns
 
 
-def _positions(edges: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " position"]:
-    """Give positions between which the midpoints are ``edges``: one in each cell, one more at each end."""
-    positions = np.empty(len(edges) + 1)
-    positions[1] = edges[:2].mean()
-    positions[0] = 2 * edges[0] - positions[1]
-    for i in range(1, len(edges)):
-        positions[i + 1] = 2 * edges[i] - positions[i]
-    if (np.diff(positions) <= 0).any():
-        raise InputError("conservative regridding does not reach the poles; choose a region without them or bilinear")
-    return positions
+def _weights(source: Grid, target: Grid, axis: int) -> Float[np.ndarray, "source target"]:
+    """Give the share that each cell of the source has in each cell of the target, along an axis."""
+    from xarray_regrid.utils import normalize_overlap, overlap
+
+    own, wanted = (pd.IntervalIndex.from_breaks(equal_area_edges(grid, axis)) for grid in (source, target))
+    return normalize_overlap(overlap(own, wanted))
 
 
 def _bilinear(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
@@ -142,7 +136,8 @@ def _bilinear(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
             "the source first"
         )
     latitude = xr.DataArray(target.latitude, dims=("row", "column"))
-    longitude = xr.DataArray(x[0] + (target.longitude - x[0]) % 360.0, dims=("row", "column"))
+    west = source.x[0] if source.extent[1] > 360.0 else x[0]
+    longitude = xr.DataArray(west + (target.longitude - west) % 360.0, dims=("row", "column"))
     return field.interp(y=latitude, x=longitude).transpose("channel", "row", "column").to_numpy()
 
 

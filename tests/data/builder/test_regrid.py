@@ -87,6 +87,17 @@ def regrid_by_library(field, source, target):
     return _conservative(field.astype(np.float64), source, target)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(180, 360), (181, 360), (91, 144), (36, 72)])
+def test_conservative_regridding_of_the_globe_conserves_its_mean(rows, columns):
+    """A grid whose outermost rows are the poles, too."""
+    half = 90.0 / (rows - 1) if rows % 2 else 0.0
+    source = degrees(-90.0 - half, 90.0 + half, -180.0, 180.0, (rows, columns))
+    target = degrees(-90.0, 90.0, -180.0, 180.0, (45, 64))
+    field = RANDOM.standard_normal((1, *source.shape)).astype(np.float32)
+    moved = regrid(field, source, target, "conservative")
+    assert area_mean(moved[0], target) == pytest.approx(area_mean(field[0], source), abs=1e-6)
+
+
 @pytest.mark.parametrize("method", ["conservative", "bilinear"])
 def test_constants_stay(method):
     source = degrees(40.0, 50.0, 0.0, 10.0, (20, 20))
