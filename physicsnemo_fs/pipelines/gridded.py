@@ -4,26 +4,25 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig
-from physicsnemo_fs.data.datasets.gridded import GriddedDataset
-from physicsnemo_fs.data.datasets.joined import JoinedDataset
-from physicsnemo_fs.data.datasets.pairing import matching_times
+from physicsnemo_fs.data.datasets.pairing import Uneven, matching_times
 from physicsnemo_fs.data.fields.array_files import list_files
 from physicsnemo_fs.data.fields.catalogue import Wanted
-from physicsnemo_fs.data.fields.gridded import open_fields
+from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
 from physicsnemo_fs.data.fields.placement import cells_inside
+from physicsnemo_fs.data.fields.selection import check_known
 from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.signature import as_trained
 from physicsnemo_fs.data.splits import (
     LABELS,
-    own_windows,
     parse_duration,
     positions_of,
     split_by_blocks,
@@ -32,30 +31,9 @@ from physicsnemo_fs.data.splits import (
 from physicsnemo_fs.data.statistics import parse_normalisations
 from physicsnemo_fs.data.types import Channel, DownscalingDataset, Fields
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.regions import Sources, Variables, open_regions
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The fields of one region.
-
-    Args:
-        target: Truth, if there is any.
-        coarse: Input; ``None`` averages the truth.
-        invariants: Static fine fields, if there are any.
-    """
-
-    target: Fields | None
-    coarse: Fields | None
-    invariants: Fields | None
-
-    @property
-    def input(self) -> Fields:
-        """The fields that the input is made of."""
-        fields = self.target if self.coarse is None else self.coarse
-        assert fields is not None  # noqa: S101 - _sources opens one of them
-        return fields
 
 
 def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDataset:
@@ -72,34 +50,13 @@ def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDa
         refuse_shared_cells(config, opening.split, sources.target or sources.input)
     rules = parse_missing(config.missing, _all_channels(regions[0]))
     outputs, inputs, invariants = _normalisation(config, opening, regions, rules)
-    patch = config.patch_shape if opening.truth_required else None
-    datasets = [
-        GriddedDataset(
-            sources.target,
-            sources.coarse,
-            outputs,
-            None if sources.coarse is None else inputs,
-            positions=None if sources.target is None else _samples(config, sources.target, opening.split),
-            factor=config.lowres_scale_factor,
-            invariants=sources.invariants,
-            invariant_channels=invariants,
-            block=parse_duration(config.block),
-            window_size=config.window_size,
-            uneven=config.uneven,  # type: ignore[arg-type]
-            patch=None if patch is None else (patch[0], patch[-1]),
-            patches_per_time=config.patches_per_time if patch is not None else 1,
-            missing=rules,
-            cache_bytes=int(config.cache_gib * 2**30 / len(regions)),
-        )
+    variables = Variables(outputs, None if regions[0].coarse is None else inputs, invariants, rules)
+    labelled = [
+        sources if sources.target is None else replace(sources, labels=_labels(config, sources.target, opening.split))
         for sources in regions
     ]
-    dataset = datasets[0] if len(datasets) == 1 else JoinedDataset(datasets)
-    if opening.resolution not in (None, min(dataset.grid.shape)):
-        raise InputError(
-            f"gridded data has the resolution of its files, {min(dataset.grid.shape)} along the shorter side: got "
-            f"{opening.resolution}; leave resolution out"
-        )
-    return dataset
+    uneven = cast(Uneven, config.uneven)
+    return open_regions(config, opening, labelled, variables, factor=config.lowres_scale_factor, uneven=uneven)
 
 
 def _check(config: NetCDFDatasetConfig, opening: Opening) -> None:
@@ -116,8 +73,6 @@ def _check(config: NetCDFDatasetConfig, opening: Opening) -> None:
             raise InputError(f"dataset.{key} must be a mapping such as {{a: ...}}: got {given!r}")
     if config.regions and config.periods:
         raise InputError(f"{name} is split by regions or by periods: got both; leave one out")
-    if config.patch_shape is not None and len(config.patch_shape) not in (1, 2):
-        raise InputError(f"dataset.patch_shape must be [rows, columns]: got {config.patch_shape}")
 
 
 def refuse_shared_cells(config: NetCDFDatasetConfig, split: str, fields: Fields) -> None:
@@ -167,8 +122,10 @@ def _boxes(config: NetCDFDatasetConfig, split: str, region: str | None = None) -
 
 
 def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_required: bool = True) -> Sources:
-    def opened(paths: Any, variables: Sequence[str], period: list[str] | None) -> Fields:
-        return open_fields(
+    known: set[str] = set()
+
+    def opened(paths: Any, variables: Sequence[str], period: list[str] | None) -> GriddedFields:
+        fields = open_fields(
             paths,
             variables,
             engine=config.engine,
@@ -176,7 +133,10 @@ def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_require
             region=box,
             missing_value=config.missing_value,
             select=config.select,
+            select_known=False,
         )
+        known.update(fields.selectable)
+        return fields
 
     factor = config.lowres_scale_factor
     target = None if config.data_path is None else opened(config.data_path, config.target, config.period)
@@ -185,18 +145,27 @@ def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_require
         coarse = opened(config.input_path, config.input or config.target, config.period)
     elif config.input and list(config.input) != list(config.target):
         coarse = CoarseFields(_whole_blocks(opened(config.data_path, config.input, config.period), factor), factor)
-    invariants: Fields | None = None
+    invariants: GriddedFields | None = None
     if config.invariants:
         if config.invariants_path is None and config.data_path is None:
             raise InputError("static fields need a file without dataset.data_path: set dataset.invariants_path")
         invariants = opened(config.invariants_path or list_files(config.data_path)[0], config.invariants, None)
-    if config.input_path is None and target is not None:
-        target = _whole_blocks(target, factor)
-        invariants = None if invariants is None else _whole_blocks(invariants, factor)
-    return Sources(target, coarse, invariants)
+    check_known(config.select or {}, known)
+    if config.input_path is not None or target is None:
+        return Sources(target, coarse, invariants)
+    static = None if invariants is None else _whole_blocks(invariants, factor)
+    return Sources(_whole_blocks(target, factor), coarse, static)
 
 
-def _whole_blocks(fields: Fields, factor: int) -> Fields:
+@cache
+def _say_left_out(paths: tuple[str, ...], kept: tuple[int, int], shape: tuple[int, int]) -> None:
+    """Say it once in a process of the same files."""
+    log.warning(
+        "rows and columns beyond %d x %d of %s in %s fill no coarse cell and are left out", *kept, shape, paths[0]
+    )
+
+
+def _whole_blocks(fields: GriddedFields, factor: int) -> Fields:
     """Leave out the last rows and columns that fill no whole coarse cell."""
     height, width = (size - size % factor for size in fields.grid.shape)
     if (height, width) == fields.grid.shape:
@@ -206,16 +175,8 @@ def _whole_blocks(fields: Fields, factor: int) -> Fields:
             f"the grid must hold a coarse cell of {factor} x {factor}: its shape is {fields.grid.shape}; reduce "
             "dataset.lowres_scale_factor"
         )
-    log.warning(
-        "rows and columns beyond %d x %d of %s fill no coarse cell and are left out", height, width, fields.grid.shape
-    )
+    _say_left_out(tuple(map(str, fields.paths)), (height, width), fields.grid.shape)
     return CutFields(fields, (slice(0, height), slice(0, width)))
-
-
-def _samples(config: NetCDFDatasetConfig, target: Fields, split: str) -> np.ndarray:
-    """Give the times of a split whose frames beside them are of the split as well."""
-    labels = _labels(config, target, split)
-    return own_windows(labels, split, config.window_size)
 
 
 def _labels(config: NetCDFDatasetConfig, target: Fields, split: str) -> np.ndarray:

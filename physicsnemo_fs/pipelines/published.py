@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening the published datasets: paths, splits, and the normalisation that was published with them."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from physicsnemo_fs.data.datasets.cwa import open_cwa
 from physicsnemo_fs.data.datasets.gefs_hrrr import Window, open_gefs_hrrr
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.hrrr_mini import HRRRMiniDataset, sample_times
+from physicsnemo_fs.data.datasets.pairing import Uneven
 from physicsnemo_fs.data.datasets.published import Pair
 from physicsnemo_fs.data.datasets.volcano import PHASE, SIDE, VolcanoFields, volcano_labels
 from physicsnemo_fs.data.fields.views import parse_missing
@@ -24,6 +25,7 @@ from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.splits import parse_duration, positions_of, split_by_blocks
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.regions import Sources, Variables, open_regions, require_resolution
 
 PublishedConfig = HRRRMiniDatasetConfig | CWADatasetConfig | GEFSHRRRDatasetConfig | VolcanoDatasetConfig
 
@@ -39,12 +41,7 @@ def open_published(config: PublishedConfig, opening: Opening) -> DownscalingData
     """
     _check(config)
     dataset = _open(config, opening)
-    asked, own = opening.resolution or config.resolution, min(dataset.grid.shape)
-    if asked not in (None, own):
-        raise InputError(
-            f"dataset={config.type} has the resolution of its files, {own} along the shorter side: got {asked}; leave "
-            "resolution out"
-        )
+    require_resolution(dataset, opening.resolution or config.resolution, config.type)
     return dataset
 
 
@@ -137,23 +134,12 @@ def _window(value: Any) -> Window | None:
     return (top, bottom), (left, right)
 
 
-def _gridded(config: PatchedDatasetConfig, pair: Pair, opening: Opening) -> GriddedDataset:
-    shape = config.patch_shape if opening.truth_required else None
-    if shape is not None and len(shape) not in (1, 2):
-        raise InputError(f"dataset.patch_shape must be [rows, columns]: got {shape}; correct it")
-    return GriddedDataset(
-        pair.target,
-        pair.coarse,
-        pair.output_channels,
-        pair.input_channels,
-        positions=positions_of(pair.labels, opening.split),
-        block=parse_duration(config.block),
-        window_size=config.window_size,
-        uneven=config.uneven if isinstance(config, CWADatasetConfig) else "refuse",  # type: ignore[arg-type]
-        patch=None if shape is None else (shape[0], shape[-1]),
-        patches_per_time=1 if shape is None else config.patches_per_time,
-        missing=parse_missing(config.missing, [*pair.target.channels, *pair.coarse.channels]),
-        cache_bytes=int(config.cache_gib * 2**30),
+def _gridded(config: PatchedDatasetConfig, pair: Pair, opening: Opening) -> DownscalingDataset:
+    rules = parse_missing(config.missing, [*pair.target.channels, *pair.coarse.channels])
+    variables = Variables(pair.output_channels, pair.input_channels, missing=rules)
+    uneven = cast(Uneven, config.uneven) if isinstance(config, CWADatasetConfig) else "refuse"
+    return open_regions(
+        config, opening, [Sources(pair.target, pair.coarse, None, pair.labels)], variables, uneven=uneven
     )
 
 

@@ -3,17 +3,18 @@
 """Opening ``dataset=store``: the regions, splits and normalisation that were built."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from physicsnemo_fs.config.stored import StoreDatasetConfig
-from physicsnemo_fs.data.datasets.gridded import GriddedDataset
-from physicsnemo_fs.data.datasets.joined import JoinedDataset
+from physicsnemo_fs.data.datasets.pairing import Uneven
 from physicsnemo_fs.data.fields.views import parse_missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.signature import as_trained
-from physicsnemo_fs.data.splits import LABELS, own_windows, parse_duration
+from physicsnemo_fs.data.splits import LABELS
 from physicsnemo_fs.data.store_reader import Store, open_store
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.regions import Sources, Variables, open_regions
 
 
 def open_stored(config: StoreDatasetConfig, opening: Opening) -> DownscalingDataset:
@@ -28,33 +29,17 @@ def open_stored(config: StoreDatasetConfig, opening: Opening) -> DownscalingData
     channels = {part: _normalised(found, opening.channels) for part, found in store.channels.items()}
     rules = parse_missing(config.missing, [c for found in channels.values() for c in found])
     regions = store_regions(config, opening.split) if opening.region is None else (opening.region,)
-    patch = config.patch_shape if opening.truth_required else None
-    datasets = [
-        GriddedDataset(
+    sources = [
+        Sources(
             store.fields(region, "fine"),
             store.fields(region, "coarse"),
-            channels["fine"],
-            channels["coarse"],
-            positions=own_windows(store.labels(region), opening.split, config.window_size),
-            invariants=store.fields(region, "invariants") if channels["invariants"] else None,
-            invariant_channels=channels["invariants"],
-            block=parse_duration(config.block),
-            window_size=config.window_size,
-            uneven=config.uneven,  # type: ignore[arg-type]
-            patch=None if patch is None else (patch[0], patch[-1]),
-            patches_per_time=config.patches_per_time if patch is not None else 1,
-            missing=rules,
-            cache_bytes=int(config.cache_gib * 2**30 / len(regions)),
+            store.fields(region, "invariants") if channels["invariants"] else None,
+            store.labels(region),
         )
         for region in regions
     ]
-    dataset = datasets[0] if len(datasets) == 1 else JoinedDataset(datasets)
-    if opening.resolution not in (None, min(dataset.grid.shape)):
-        raise InputError(
-            f"a store has the resolution it was built with, {min(dataset.grid.shape)} along the shorter side: got "
-            f"{opening.resolution}; leave resolution out"
-        )
-    return dataset
+    variables = Variables(channels["fine"], channels["coarse"], channels["invariants"], rules)
+    return open_regions(config, opening, sources, variables, uneven=cast(Uneven, config.uneven))
 
 
 def store_regions(config: StoreDatasetConfig, split: str) -> tuple[str, ...]:

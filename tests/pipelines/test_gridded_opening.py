@@ -3,6 +3,7 @@
 """``dataset=netcdf``: from files and keys to a split with its normalisation."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -62,11 +63,25 @@ def test_two_keys_are_enough(folder):
     assert splits["test"].output_channels == splits["train"].output_channels
 
 
-def test_cells_that_fill_no_coarse_one_are_left_out_and_said(folder, caplog):
-    dataset = open_gridded(configured(folder), Opening("train"))
-    assert dataset.grid.shape == (16, 24)
-    assert dataset.coarse_grid.shape == (4, 6)
-    assert "left out" in caplog.text
+def test_cells_that_fill_no_coarse_one_are_left_out_and_said_once(folder, tmp_path, caplog):
+    path = shutil.copy(folder / "fine.nc", tmp_path)
+    for split in ("train", "validation", "test"):
+        dataset = open_gridded(configured(folder, data_path=str(path)), Opening(split))
+        assert dataset.grid.shape == (16, 24)
+        assert dataset.coarse_grid.shape == (4, 6)
+    assert caplog.text.count("left out") == 1
+    assert str(path) in caplog.text
+
+
+def test_a_choice_may_be_of_one_source_only(folder, tmp_path):
+    dataset = xr.load_dataset(folder / "fine.nc").expand_dims(number=[0, 1], axis=1)
+    dataset.to_netcdf(tmp_path / "members.nc")
+    options = {"invariants_path": str(folder / "static.nc"), "invariants": ["orography"], "target": ["t2m"]}
+    config = configured(folder, data_path=str(tmp_path / "members.nc"), select={"number": 1}, **options)
+    assert open_gridded(config, Opening("train")).fetch([0]).target.shape == (1, 1, 16, 24)
+    config.select = {"number": 1, "membr": 0}
+    with pytest.raises(InputError, match="no variable has 'membr'; did you mean 'number'"):
+        open_gridded(config, Opening("train"))
 
 
 def test_variables_have_their_transforms(folder):

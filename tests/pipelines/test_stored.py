@@ -62,6 +62,15 @@ def test_a_checkpoint_brings_its_own_normalisation(config):
         open_stored(config, Opening("test", channels={"t2m": Channel("t2m")}))
 
 
+def test_a_patch_that_is_none_is_refused(config):
+    for shape in ([1, 2, 3], []):
+        patched = StoreDatasetConfig(data_path=config.data_path, patch_shape=shape)
+        with pytest.raises(InputError, match=r"dataset.patch_shape must be \[rows, columns\]: got"):
+            open_stored(patched, Opening("train"))
+    with pytest.raises(InputError, match="dataset=store has the resolution of its data, 16"):
+        open_stored(config, Opening("train", 32))
+
+
 def test_what_is_not_there_is_named(config):
     assert store_regions(config, "train") == ("a", "b")
     with pytest.raises(InputError, match="must have validation samples"):
