@@ -12,13 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from physicsnemo_fs.data.types import Grid
-from physicsnemo_fs.errors import InputError
 
 FORMAT = "physicsnemo_fs store 1"
 Part = Literal["fine", "coarse", "invariants"]
 PARTS: tuple[Part, ...] = ("fine", "coarse", "invariants")
 LONGEST_CHUNK = 512
-EPOCH = np.datetime64("1970-01-01", "ns")
 
 
 def grid_record(grid: Grid) -> dict[str, Any]:
@@ -49,32 +47,3 @@ def grid_of(record: Mapping[str, Any], latitude: np.ndarray | None, longitude: n
     pairs: dict[str, Any] = {name: tuple(record[name]) for name in ("shape", "extent", "origin")}
     rest = {name: record[name] for name in ("registration", "boundary", "unit", "projection")}
     return Grid(**pairs, **rest, latitude=latitude, longitude=longitude)
-
-
-def encode_times(times: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:
-    """Give times as whole seconds, or nanoseconds where they are finer, with their CF attributes."""
-    nanoseconds = (times.astype("datetime64[ns]") - EPOCH).astype(np.int64)
-    whole = not (nanoseconds % 10**9).any()
-    unit = "seconds" if whole else "nanoseconds"
-    attributes = {
-        "units": f"{unit} since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-        "standard_name": "time",
-        "axis": "T",
-    }
-    return (nanoseconds // 10**9 if whole else nanoseconds), attributes
-
-
-def decode_times(values: np.ndarray, units: str) -> np.ndarray:
-    """Give the times that :func:`encode_times` wrote, ``datetime64[ns]``.
-
-    Example:
-        >>> times = np.array(["2019-06-10T00:04"], "datetime64[ns]")
-        >>> values, attributes = encode_times(times)
-        >>> bool((decode_times(values, attributes["units"]) == times).all())
-        True
-    """
-    scale = {"seconds": 10**9, "nanoseconds": 1}.get(units.split(" since ")[0])
-    if scale is None:
-        raise InputError(f"times of a store must be in seconds or nanoseconds: got {units!r}; build the store again")
-    return EPOCH + (np.asarray(values, np.int64) * scale).astype("timedelta64[ns]")

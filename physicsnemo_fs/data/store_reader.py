@@ -12,8 +12,9 @@ import numpy as np
 import zarr
 from jaxtyping import Float, Int64, UInt8
 
+from physicsnemo_fs.data.cf_times import decode_times
 from physicsnemo_fs.data.splits import LABELS, positions_of
-from physicsnemo_fs.data.store_layout import FORMAT, PARTS, Part, decode_times, grid_of
+from physicsnemo_fs.data.store_layout import FORMAT, PARTS, Part, grid_of
 from physicsnemo_fs.data.types import Channel, Fields, Grid
 from physicsnemo_fs.errors import InputError
 
@@ -36,7 +37,7 @@ class Store:
 
     def fields(self, region: str, part: Part) -> Fields:
         """Open the fields of a region."""
-        return cast(Fields, StoreFields(self.path, region, part))
+        return cast(Fields, StoreFields(self, region, part))
 
     def labels(self, region: str) -> UInt8[np.ndarray, " time"]:
         """Give the split of each sample of a region: 0 training, 1 validation, 2 testing, 255 unused."""
@@ -87,20 +88,19 @@ class StoreFields:
     """The fields of one part of a region, as :class:`physicsnemo_fs.data.types.Fields`.
 
     Args:
-        path: The store's folder.
+        store: The store.
         region: Name of the region.
         part: ``"fine"``, ``"coarse"`` or ``"invariants"``.
 
     Raises:
-        InputError: If the store, the region or the part is not there.
+        InputError: If the region or the part is not there.
     """
 
-    def __init__(self, path: str | Path, region: str, part: Part):
-        store = open_store(path)
+    def __init__(self, store: Store, region: str, part: Part):
         if region not in store.regions:
-            raise InputError(f"{path} has no region {region!r}: there are {', '.join(store.regions)}; choose one")
+            raise InputError(f"{store.path} has no region {region!r}: there are {', '.join(store.regions)}; choose one")
         if not store.channels.get(part):
-            raise InputError(f"{path} has no {part} fields; add them to the build")
+            raise InputError(f"{store.path} has no {part} fields; add them to the build")
         self.path, self.region, self.part = store.path, region, part
         self.channels = tuple(
             replace(Channel(c.name, c.unit), long_name=c.long_name, standard_name=c.standard_name)
@@ -162,7 +162,7 @@ class StoreFields:
 
 def _times(group: zarr.Group, path: Path) -> np.ndarray:
     times = _array(group, "time", path)
-    return decode_times(np.asarray(times[...]), str(times.attrs["units"]))
+    return decode_times(np.asarray(times[...]), times.attrs, path)
 
 
 def _group(path: Path, name: str = "") -> zarr.Group:

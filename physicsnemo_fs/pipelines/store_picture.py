@@ -199,10 +199,10 @@ def _draw_map(
     """Draw every region where it lies, framed in the colour of its split."""
     for tiles in families:
         own = [s for s in samples if s.region in tiles]
-        for tile in tiles:
-            fields = store.fields(tile, "fine")
+        parts = [store.fields(tile, "fine") for tile in tiles]
+        for fields in parts:
             _show(axis, fields.read([int(np.searchsorted(fields.times, own[0].time))])[0, 0], fields.grid, tone)
-        grids = [store.fields(tile, "fine").grid for tile in tiles]
+        grids = [fields.grid for fields in parts]
         y, x = (np.stack([edges(grid, a)[[0, -1]] for grid in grids]) for a in (0, 1))
         corner, size = (x.min(), y.min()), (np.ptp(x), np.ptp(y))
         colour = _colour(own[0].labels)

@@ -14,8 +14,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from physicsnemo_fs.data.builder.geometry import on_sphere
 from physicsnemo_fs.data.builder.plan import Plan
+from physicsnemo_fs.data.cf_times import encode_times
 from physicsnemo_fs.data.splits import LABELS, UNUSED
-from physicsnemo_fs.data.store_layout import FORMAT, LONGEST_CHUNK, Part, encode_times, grid_record
+from physicsnemo_fs.data.store_layout import FORMAT, LONGEST_CHUNK, Part, grid_record
 from physicsnemo_fs.data.types import Channel, Grid
 
 Values = Float[np.ndarray, "channel y x"]

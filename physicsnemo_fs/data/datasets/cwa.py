@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from physicsnemo_fs.data.builder.geometry import coarsened
+from physicsnemo_fs.data.cf_times import decode_times
 from physicsnemo_fs.data.datasets.published import (
     Pair,
-    decode_times,
     describe,
     labels_by_year,
     open_zarr,

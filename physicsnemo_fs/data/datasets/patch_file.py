@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from physicsnemo_fs.config.keys import nearest
-from physicsnemo_fs.data.datasets.published import decode_times
+from physicsnemo_fs.data.cf_times import decode_times
 from physicsnemo_fs.data.fields.array_files import OPEN_FILES
 from physicsnemo_fs.errors import InputError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
+import zarr
 from jaxtyping import UInt8
 
 from physicsnemo_fs.data.splits import LABELS, NO_GAP, UNUSED, split_by_blocks
@@ -195,12 +195,8 @@ def open_zarr(path: Path, needed: Sequence[str], what: str) -> Mapping[str, Any]
         what: What the store is, for messages.
 
     Raises:
-        InputError: If zarr is not installed, the path is no Zarr group, or an array is missing.
+        InputError: If the path is no Zarr group, or an array is missing.
     """
-    try:
-        import zarr
-    except ImportError as error:
-        raise InputError(f"{what} need zarr: it is not installed; pip install zarr") from error
     try:
         store = zarr.open_group(path, mode="r")
         arrays = dict(store.arrays())
@@ -212,21 +208,6 @@ def open_zarr(path: Path, needed: Sequence[str], what: str) -> Mapping[str, Any]
     if missing:
         raise InputError(f"{path} must be {what} as published: it has no {', '.join(missing)}; give its .zarr folder")
     return arrays
-
-
-def decode_times(values: np.ndarray, attributes: Mapping[str, Any], path: Path) -> np.ndarray:
-    """Give CF times as ``datetime64[ns]``.
-
-    Raises:
-        InputError: If they are none in the standard calendar.
-    """
-    try:
-        times = xr.decode_cf(xr.Dataset({"time": xr.Variable("time", values, dict(attributes))}))["time"].values
-    except ValueError as error:
-        raise InputError(f"times of {path} must follow CF: they do not ({error}); download it again") from error
-    if times.dtype.kind != "M" or np.isnat(times).any():
-        raise InputError(f"times of {path} must be in the standard calendar: got {times.dtype}; download it again")
-    return times.astype("datetime64[ns]")
 
 
 def read_zarr(array: Any, time: int, channels: Sequence[int], rows: slice, columns: slice) -> np.ndarray:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,13 +14,14 @@ import pytest
 import xarray as xr
 from wavy_fields import WavyFields, degrees, orography
 
+from physicsnemo_fs.data import store_reader
 from physicsnemo_fs.data.builder.executors import InThisProcess
 from physicsnemo_fs.data.builder.geometry import coarsened, row_areas
 from physicsnemo_fs.data.builder.places import Region
 from physicsnemo_fs.data.builder.plan import Recipe, TimeSplits, make_plan
 from physicsnemo_fs.data.builder.regrid import block_average
 from physicsnemo_fs.data.builder.run import build_store
-from physicsnemo_fs.data.store_reader import StoreFields, open_store
+from physicsnemo_fs.data.store_reader import open_store
 from physicsnemo_fs.data.types import Fields
 from physicsnemo_fs.errors import InputError
 
@@ -41,7 +43,7 @@ def whole(tmp_path_factory):
 
 def test_a_store_holds_the_fields_of_the_source(whole):
     source = WavyFields()
-    fine, coarse = (StoreFields(whole, "all", part) for part in ("fine", "coarse"))
+    fine, coarse = (open_store(whole).fields("all", part) for part in ("fine", "coarse"))
     assert isinstance(fine, Fields)
     np.testing.assert_array_equal(fine.read([0, 17]), source.read([0, 17]))
     np.testing.assert_array_equal(fine.times, source.times)
@@ -55,7 +57,7 @@ def test_a_store_holds_the_fields_of_the_source(whole):
 
 
 def test_static_fields_are_brought_to_the_fine_grid(whole):
-    fields = StoreFields(whole, "all", "invariants")
+    fields = open_store(whole).fields("all", "invariants")
     assert fields.times.shape == (0,)
     exact = WavyFields(channels=orography().channels, missing=0).read([0])
     np.testing.assert_allclose(fields.read([0]), exact, atol=0.05)
@@ -198,7 +200,7 @@ def test_a_second_source_is_aligned_in_time_and_space(tmp_path):
     plan = make_plan(Recipe(4), WavyFields(), coarse=reanalysis)
     assert plan.partners[:2].tolist() == [8, 10]
     path = build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
-    coarse = StoreFields(path, "all", "coarse")
+    coarse = open_store(path).fields("all", "coarse")
     assert [c.name for c in coarse.channels] == ["t2m"]
     np.testing.assert_array_equal(coarse.times, WavyFields().times)
     means = reanalysis.read([8], (slice(3, 15), slice(3, 21)))[0].mean(), coarse.read([0])[0].mean()
@@ -208,7 +210,7 @@ def test_a_second_source_is_aligned_in_time_and_space(tmp_path):
 def test_lead_times_are_kept(tmp_path):
     source = WavyFields(lead_hours=np.arange(40) % 4 * 6.0)
     path = build_store(tmp_path / "s", make_plan(Recipe(4), source), InThisProcess(), CONFIG)
-    np.testing.assert_array_equal(StoreFields(path, "all", "fine").lead_hours, source.lead_hours)
+    np.testing.assert_array_equal(open_store(path).fields("all", "fine").lead_hours, source.lead_hours)
 
 
 def test_lead_times_of_a_coarse_forecast_are_its_own(tmp_path):
@@ -219,8 +221,8 @@ def test_lead_times_of_a_coarse_forecast_are_its_own(tmp_path):
     forecast.lead_hours = np.arange(len(hours)) * 0.5
     plan = make_plan(Recipe(4), WavyFields(), coarse=forecast)
     path = build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
-    assert StoreFields(path, "all", "fine").lead_hours is None
-    assert StoreFields(path, "all", "coarse").lead_hours[:2].tolist() == [4.0, 5.0]
+    assert open_store(path).fields("all", "fine").lead_hours is None
+    assert open_store(path).fields("all", "coarse").lead_hours[:2].tolist() == [4.0, 5.0]
 
 
 def test_a_build_stopped_between_its_last_two_steps_can_be_made_again(tmp_path, monkeypatch):
@@ -235,7 +237,7 @@ def test_a_build_stopped_between_its_last_two_steps_can_be_made_again(tmp_path, 
             build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
     shutil.rmtree(tmp_path / "s")
     path = build_store(tmp_path / "s", plan, InThisProcess(), CONFIG)
-    assert np.isfinite(StoreFields(path, "all", "coarse").read([0])).any()
+    assert np.isfinite(open_store(path).fields("all", "coarse").read([0])).any()
 
 
 @pytest.fixture
@@ -265,7 +267,23 @@ def test_a_missing_store_region_or_part_is_named(whole, tmp_path):
     with pytest.raises(InputError, match=r"gone.zarr does not; build it"):
         open_store(tmp_path / "gone.zarr")
     with pytest.raises(InputError, match="no region 'scotland': there are all"):
-        StoreFields(whole, "scotland", "fine")
+        open_store(whole).fields("scotland", "fine")
+
+
+def test_a_store_is_opened_once_for_all_its_fields(tmp_path, monkeypatch):
+    path = build_store(tmp_path / "s", make_plan(replace(RECIPE, regions=BOXES), WavyFields()), InThisProcess(), CONFIG)
+    opened = []
+    inner = store_reader.zarr.open_group
+
+    def open_group(place, **options):
+        opened.append(str(place))
+        return inner(place, **options)
+
+    monkeypatch.setattr(store_reader.zarr, "open_group", open_group)
+    store = open_store(path)
+    for region in store.regions:
+        assert store.fields(region, "fine").read([0]).shape[1] == 2
+    assert opened.count(str(path)) == 1
 
 
 def chunk(store):
@@ -277,7 +295,7 @@ def test_a_damaged_chunk_is_refused(copied, damage):
     content = bytearray(chunk(copied).read_bytes())
     content[len(content) // 2] ^= 1
     chunk(copied).write_bytes(content if damage == "flipped" else content[: len(content) // 2])
-    fields = StoreFields(copied, "all", "fine")
+    fields = open_store(copied).fields("all", "fine")
     fields.read([2])
     with pytest.raises(InputError, match=r"all/fine/t2m is damaged at 3 .* build the store again"):
         fields.read([2, 3])
@@ -286,4 +304,4 @@ def test_a_damaged_chunk_is_refused(copied, damage):
 def test_a_lost_chunk_is_refused(copied):
     chunk(copied).unlink()
     with pytest.raises(InputError, match="all/fine/t2m lacks chunks"):
-        StoreFields(copied, "all", "fine").read([3])
+        open_store(copied).fields("all", "fine").read([3])
