@@ -33,7 +33,6 @@ from physicsnemo_fs.config import (
     nearest,
     replacement,
 )
-from physicsnemo_fs.data.plugins import load_plugin, plugin_names
 from physicsnemo_fs.errors import InputError, TrainingDiverged
 from physicsnemo_fs.launchers import detect, require_alone
 
@@ -70,6 +69,8 @@ def _explain(error: Exception, schema: type) -> str:
     if match := re.search(r"Key '([^']+)' (?:is not in struct|not in)", text + str(error.__cause__)):
         return _unknown_key(match[1], schema)
     if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
+        from physicsnemo_fs.data.plugins import plugin_names
+
         options = (*GROUPS.get(match[1], {}), *(plugin_names() if match[1] == "dataset" else ()))
         return f"{match[1]}={match[2]} does not exist; choose one of {', '.join(options)}{nearest(match[2], options)}"
     if match := re.search(r"Cannot find primary config '([^']+)'", text):
@@ -134,6 +135,10 @@ def register_plugins(arguments: list[str]) -> None:
         InputError: If a chosen plugin cannot be imported.
     """
     chosen = {value for key, _, value in (a.partition("=") for a in arguments) if key.split("@")[0] == "dataset"}
+    if not chosen - set(GROUPS["dataset"]):
+        return
+    from physicsnemo_fs.data.plugins import load_plugin, plugin_names
+
     for name in chosen & set(plugin_names()) - set(GROUPS["dataset"]):
         options = OmegaConf.to_container(OmegaConf.structured(load_plugin(name).Options))
         node = OmegaConf.structured(PluginDatasetConfig(type=name, options=options))

@@ -1,27 +1,20 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Micro-batches read ahead of the network, on PhysicsNeMo's Reader, Dataset and DataLoader."""
+"""Micro-batches for the network, read when they are asked for or ahead of it."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import nvtx
 import torch
-from physicsnemo.datapipes import DataLoader, Dataset
-from physicsnemo.datapipes.readers.base import Reader
-from tensordict import TensorDict
-from torch import Tensor
 
 from physicsnemo_fs.data.schedule import Piece, Schedule
 from physicsnemo_fs.data.types import Batch, DownscalingDataset
 
 READING = threading.RLock()
 """Held while a dataset that is not ``thread_safe`` is read: at most one such read at a time in this process."""
-
-MOST_STREAMS = 4
 
 
 @dataclass(frozen=True)
@@ -41,38 +34,32 @@ class _Stopped(RuntimeError):
     """The reader was stopped; nobody waits for this batch."""
 
 
-class BatchReader(Reader):
-    """PhysicsNeMo's view of a downscaling dataset: item ``i`` is the i-th micro-batch of a schedule.
+class Pieces:
+    """The micro-batches of a schedule, read one by one from any thread.
 
     Args:
-        dataset: Where the samples come from. Worker threads call its ``fetch``: one at a time, unless the dataset has
-            an attribute ``thread_safe`` that is true.
+        dataset: Where the samples come from. Its ``fetch`` is called by one thread at a time, unless the dataset has an
+            attribute ``thread_safe`` that is true.
         schedule: The micro-batches.
         key: Gives the augmentation key of (epoch, sample); ``None`` for samples as they are.
-        pin_memory: Put the tensors into page-locked memory, for copies to a GPU that overlap its work.
     """
 
-    def __init__(
-        self,
-        dataset: DownscalingDataset,
-        schedule: Schedule,
-        key: Callable[[int, int], int] | None = None,
-        pin_memory: bool = False,
-    ):
-        super().__init__(pin_memory=pin_memory, include_index_in_metadata=False)
+    def __init__(self, dataset: DownscalingDataset, schedule: Schedule, key: Callable[[int, int], int] | None = None):
         self.dataset, self.schedule, self.key = dataset, schedule, key
         self._turn = nullcontext() if getattr(dataset, "thread_safe", False) else READING
         self._stopped = threading.Event()
-
-    def __len__(self) -> int:
-        return len(self.schedule)
 
     def stop(self) -> None:
         """Let reads that have not begun fail at once."""
         self._stopped.set()
 
-    def _load_sample(self, index: int) -> dict[str, Tensor]:
-        piece = self.schedule[index]
+    def read(self, position: int) -> LoadedBatch:
+        """Give a micro-batch on the CPU.
+
+        Raises:
+            Exception: Whatever the dataset raises, with a note that names the samples.
+        """
+        piece = self.schedule[position]
         keys = None
         if self.key is not None:
             keys = [self.key(epoch, sample) for epoch, sample in zip(piece.epochs, piece.samples, strict=True)]
@@ -80,21 +67,10 @@ class BatchReader(Reader):
             if self._stopped.is_set():
                 raise _Stopped
             try:
-                batch = self.dataset.fetch(list(piece.samples), keys)
+                return LoadedBatch(self.dataset.fetch(list(piece.samples), keys), piece)
             except Exception as error:
                 error.add_note(f"while reading the samples {list(piece.samples)} of epochs {list(piece.epochs)}")
                 raise
-        return {name: value for name, value in vars(batch).items() if isinstance(value, Tensor) and name != "index"}
-
-    def _get_sample_metadata(self, index: int) -> dict[str, Any]:
-        return {"piece": self.schedule[index]}
-
-
-def _unwrap(samples: Sequence[tuple[TensorDict, dict[str, Any]]]) -> LoadedBatch:
-    ((tensors, about),) = samples
-    piece = about["piece"]
-    values = {f.name: tensors.get(f.name, None) for f in fields(Batch)}
-    return LoadedBatch(Batch(**values | {"index": torch.tensor(piece.samples)}), piece)
 
 
 @contextmanager
@@ -115,11 +91,12 @@ def batches(
     micro-batch is asked for, with the worker's traceback; leaving the block ends every thread.
 
     Args:
-        dataset: Where the samples come from, see :class:`BatchReader`.
+        dataset: Where the samples come from, see :class:`Pieces`.
         schedule: The micro-batches.
         key: Gives the augmentation key of (epoch, sample); ``None`` for samples as they are.
         device: Where the micro-batches are wanted.
-        prefetch: Micro-batches read ahead; 0 reads each when it is asked for, in the calling thread.
+        prefetch: Micro-batches read ahead; 0 reads each when it is asked for, in the calling thread, and on a CPU does
+            without PhysicsNeMo's loader and the seconds of its import.
         workers: Threads that read.
 
     Example:
@@ -132,20 +109,11 @@ def batches(
         ...     [one.batch.coarse.flatten().tolist() for one in loaded]
         [[3.0, 1.0], [2.0]]
     """
-    on_gpu = torch.device(device).type == "cuda"
-    reader = BatchReader(dataset, schedule, key, pin_memory=on_gpu)
-    source = Dataset(reader, device=device if on_gpu else None, num_workers=workers)
-    loader = DataLoader(
-        source,
-        collate_fn=_unwrap,
-        prefetch_factor=prefetch,
-        num_streams=max(1, min(prefetch, MOST_STREAMS)),
-        use_streams=on_gpu and prefetch > 0,
-    )
-    iterator = iter(loader)
-    try:
-        yield iterator
-    finally:
-        reader.stop()
-        iterator.close()
-        source.close()
+    pieces = Pieces(dataset, schedule, key)
+    if prefetch == 0 and torch.device(device).type == "cpu":
+        yield (pieces.read(position) for position in range(len(schedule)))
+        return
+    from physicsnemo_fs.data.prefetch import read_ahead
+
+    with read_ahead(pieces, torch.device(device), prefetch, workers) as loaded:
+        yield loaded

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading ahead: the same batches, errors whole and at once, no thread left behind."""
 
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -149,6 +151,16 @@ def test_leaving_in_the_middle_ends_every_thread_at_once(reason, taken):
     assert time.monotonic() - left[0] < 1.0
     assert len(source.read) < 10
     assert ours() == []
+
+
+def test_reading_in_the_calling_thread_needs_no_loader_of_others():
+    """Their import takes seconds of every start on a CPU."""
+    program = (
+        "import sys, torch, physicsnemo_fs.data.loader as loader\n"
+        "with loader.batches(None, [], prefetch=0) as loaded: assert list(loaded) == []\n"
+        "assert 'physicsnemo.datapipes' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.gpu
