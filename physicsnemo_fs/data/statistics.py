@@ -73,7 +73,10 @@ class Normalisation:
                 f"the transform of {name!r} must be a kind or a mapping of {sorted(known)}: got {declared!r}"
             )
         minimum = record.get("minimum")
-        return Normalisation(**{**record, "minimum": float(minimum) if isinstance(minimum, int) else minimum})
+        try:
+            return Normalisation(**{**record, "minimum": float(minimum) if isinstance(minimum, int) else minimum})
+        except InputError as error:
+            raise InputError(f"variable {name!r}: {error}") from error
 
     def before(self) -> Warp:
         """Give the warp whose result is averaged."""
@@ -146,6 +149,11 @@ def fitted(channel: Channel, normalisation: Normalisation, table: Float[np.ndarr
         low, high = float(table[:, 4].min()), float(table[:, 5].max())
         return replace(channel, mean=low, std=high - low)
     if normalisation.kind == "quantile":
+        if moments.squares == 0.0:
+            raise InputError(
+                f"variable {channel.name!r} must vary for quantile: it is {moments.mean:g} in the whole training "
+                "split; choose other samples or leave it out"
+            )
         return replace(channel, mean=0.0, std=1.0, warp=_normal_scores(table[:, len(SUMS) :], normalisation.knots))
     return replace(channel, mean=moments.mean, std=moments.std, warp=normalisation.before())
 

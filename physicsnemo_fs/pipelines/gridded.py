@@ -17,7 +17,7 @@ from physicsnemo_fs.data.fields.catalogue import Wanted
 from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
 from physicsnemo_fs.data.fields.placement import cells_inside
 from physicsnemo_fs.data.fields.selection import check_known
-from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing
+from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing, place_of
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.signature import as_trained
@@ -47,6 +47,7 @@ def open_gridded(config: NetCDFDatasetConfig, opening: Opening) -> DownscalingDa
     _check(config, opening)
     regions = [_sources(config, box, opening.truth_required) for box in _boxes(config, opening.split, opening.region)]
     for sources in regions:
+        _require_times(sources.input if sources.target is None else sources.target)
         refuse_shared_cells(config, opening.split, sources.target or sources.input)
     rules = parse_missing(config.missing, _all_channels(regions[0]))
     outputs, inputs, invariants = _normalisation(config, opening, regions, rules)
@@ -73,6 +74,14 @@ def _check(config: NetCDFDatasetConfig, opening: Opening) -> None:
             raise InputError(f"dataset.{key} must be a mapping such as {{a: ...}}: got {given!r}")
     if config.regions and config.periods:
         raise InputError(f"{name} is split by regions or by periods: got both; leave one out")
+
+
+def _require_times(fields: Fields) -> None:
+    if not len(fields.times):
+        raise InputError(
+            f"variable {fields.channels[0].name!r} must have times to be a sample of: it is static"
+            f"{place_of(fields, 0, 0)}; give the file a time coordinate, or name it as dataset.invariants"
+        )
 
 
 def refuse_shared_cells(config: NetCDFDatasetConfig, split: str, fields: Fields) -> None:
@@ -109,7 +118,7 @@ def region_boxes(config: NetCDFDatasetConfig, split: str) -> dict[str, list[floa
             f"dataset.regions must name boxes for {split}: got {boxes or ', '.join(config.regions)}; write "
             f"{{{split}: {{alps: [44, 48, 6, 14]}}}}"
         )
-    return {str(name): list(box) for name, box in boxes.items()}
+    return dict(zip(map(str, boxes), boxes.values(), strict=True))
 
 
 def _boxes(config: NetCDFDatasetConfig, split: str, region: str | None = None) -> list[list[float] | None]:

@@ -68,6 +68,13 @@ def test_a_level_in_another_unit(tmp_path, unit, levels, asked, meant):
     assert open_fields(path, [f"t2m@{meant}"]).channels[0].name == f"t2m@{meant}"
 
 
+def test_a_month_is_no_level_beside_levels(tmp_path):
+    path = store(weather(1).expand_dims(level=[200, 500], month=[1, 7]), tmp_path / "a.nc")
+    assert "choose one of its levels (200, 500)" in refusal(path, ["t2m@7"], select={"month": 7})
+    assert "choose from it by select={month: 1}" in refusal(path, ["t2m@500"])
+    assert open_fields(path, ["t2m@500"], select={"month": 7}).channels
+
+
 def test_a_member_is_no_level(tmp_path):
     path = store(weather(1).expand_dims(number=[0, 1]), tmp_path / "a.nc")
     assert "'t2m' has no levels" in refusal(path, ["t2m@1"])
@@ -106,6 +113,27 @@ def test_a_choice_along_no_dimension(tmp_path):
     single = store(weather(1).assign_coords(number=3), tmp_path / "b.nc")
     assert open_fields(single, ["t2m"], select={"number": 3}).channels
     assert "is 3 only: got 0" in refusal(single, ["t2m"], select={"number": 0})
+
+
+def test_a_variable_that_is_no_field(tmp_path):
+    dataset = weather(2)
+    dataset["kind"] = (dataset.t2m.dims, np.full(dataset.t2m.shape, "rain"))
+    dataset["line"] = dataset.t2m.isel(latitude=0, drop=True)
+    path = store(dataset, tmp_path / "a.nc")
+    assert "'kind' must hold numbers" in refusal(path, ["kind"])
+    assert "'line' must lie on rows and columns beside its times" in refusal(path, ["line"])
+
+
+@pytest.mark.parametrize("change", [{"latitude": slice(None, None, -1)}, {"longitude": slice(None, None, -1)}])
+def test_files_whose_rows_run_otherwise(tmp_path, change):
+    store(weather(2), tmp_path / "a.nc")
+    store(weather(2, start="2020-02-01").isel(change), tmp_path / "b.nc")
+    assert "run otherwise in" in refusal(tmp_path, ["t2m"])
+
+
+@pytest.mark.parametrize("paths", [5, [["a.nc"]], None])
+def test_paths_that_are_none(paths):
+    assert "must be a path or a list of paths" in refusal(paths, ["t2m"])
 
 
 def test_an_engine_that_is_none(tmp_path):
@@ -229,7 +257,9 @@ def test_a_region_beyond_a_curved_grid(tmp_path, region, held):
         assert "the region must lie within the data" in refusal(path, ["t"], region=region)
 
 
-@pytest.mark.parametrize("region", [[60, 70, -10, 0], [40, 44, 100, 120], [44, 40, -10, 0], [40, 44, -10]])
+@pytest.mark.parametrize(
+    "region", [[60, 70, -10, 0], [40, 44, 100, 120], [44, 40, -10, 0], [40, 44, -10], ["a", 44, -10, 0]]
+)
 def test_an_empty_region(tmp_path, region):
     assert "region" in refusal(store(weather(), tmp_path / "a.nc"), ["t2m"], region=region)
 

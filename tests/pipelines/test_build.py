@@ -162,6 +162,8 @@ def change(key, value):
         (change("period", ["2021", "2021"]), "fine: period must hold a time"),
         (change("fine.transforms", "log1p"), "fine.transforms must be a mapping"),
         (change("splits.block", "5x"), "a duration must be"),
+        (change("fine.select", [1]), "fine: select must be a mapping by dimension"),
+        (change("fine.variables", [{"name": "a/b", "source": "t2m"}]), "without a slash: got 'a/b'"),
         (change("regions", [RegionConfig("r", [10, 20, 0, 5])]), "region r must hold cells of the source only"),
     ],
 )

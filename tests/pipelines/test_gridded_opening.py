@@ -73,6 +73,28 @@ def test_cells_that_fill_no_coarse_one_are_left_out_and_said_once(folder, tmp_pa
     assert str(path) in caplog.text
 
 
+@pytest.mark.parametrize("box", [5, "alps", [1, 2], ["x", 2, 3, 4], [40, 42, 0, None]])
+def test_a_box_that_is_none_is_refused(folder, box):
+    config = configured(folder, regions={"train": {"a": box}})
+    with pytest.raises(InputError, match=r"region must be \[south, north, west, east\]"):
+        open_gridded(config, Opening("train"))
+
+
+def test_a_quantile_map_of_a_constant_is_refused(folder, tmp_path):
+    dataset = xr.load_dataset(folder / "fine.nc")
+    dataset["tp"][:] = 0.0
+    dataset.to_netcdf(tmp_path / "dry.nc")
+    config = configured(folder, data_path=str(tmp_path / "dry.nc"), transforms={"tp": "quantile"})
+    with pytest.raises(InputError, match="'tp' must vary for quantile: it is 0 in the whole"):
+        open_gridded(config, Opening("train"))
+
+
+def test_a_static_truth_is_named(folder):
+    config = configured(folder, data_path=str(folder / "static.nc"), target=["orography"])
+    with pytest.raises(InputError, match=r"'orography' must have times .*static.nc"):
+        open_gridded(config, Opening("train"))
+
+
 def test_a_choice_may_be_of_one_source_only(folder, tmp_path):
     dataset = xr.load_dataset(folder / "fine.nc").expand_dims(number=[0, 1], axis=1)
     dataset.to_netcdf(tmp_path / "members.nc")

@@ -222,6 +222,8 @@ def _wrapped(box: Box, source: Grid) -> Box:
 def _own_grid(source: Grid, region: Region, factor: int, spacing: float, origin: Sequence[float]) -> Grid:
     if not on_sphere(source) or source.projection is not None:
         raise InputError("a grid of another spacing needs a source of latitude and longitude; leave spacing out")
+    if len(origin) != 2:
+        raise InputError(f"fine.origin must be [latitude, longitude]: got {list(origin)}; correct it")
     step = spacing * factor
     ends = [(float(edges(source, axis)[0]), float(edges(source, axis)[-1])) for axis in (0, 1)]
     if goes_round(source):
@@ -245,6 +247,7 @@ def _own_grid(source: Grid, region: Region, factor: int, spacing: float, origin:
 
 def _empty(source: Grid, region: Region, cell: str) -> InputError:
     (south, north), (west, east) = (edges(source, axis)[[0, -1]] for axis in (0, 1))
+    east = min(east, west + 360.0) if on_sphere(source) else east
     box = "the whole domain" if region.box is None else f"box {[float(f'{v:g}') for v in region.box]}"
     return InputError(
         f"region {region.name} must hold {cell}: {box} does not; the source spans {south:g} to {north:g} by "

@@ -279,6 +279,8 @@ def _check_names(plan: Plan) -> None:
         plan.normalisations(part)
         known |= set(names)
         for name in names:
+            if "/" in name:
+                raise InputError(f"{part} variables need names without a slash: got {name!r}; rename it")
             if name in reserved or names.count(name) > 1:
                 raise InputError(f"{part} variables need names of their own: {name!r} is taken; rename it")
     if foreign := sorted(set(plan.recipe.transforms) - known):

@@ -59,7 +59,9 @@ def list_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
         >>> [path.name for path in list_files(folder)], [path.name for path in list_files(f"{folder}/b*")]
         (['a.nc', 'b.nc'], ['b.nc'])
     """
-    asked = [paths] if isinstance(paths, str | Path) else list(paths)
+    asked = [paths] if isinstance(paths, str | Path) else paths
+    if not isinstance(asked, Sequence) or not all(isinstance(path, str | Path) for path in asked):
+        raise InputError(f"data files must be a path or a list of paths: got {paths!r}; correct it")
     found = dict.fromkeys(path for pattern in asked for path in _expand(str(pattern)))
     if not found:
         raise InputError(f"data files must exist: {', '.join(map(str, asked)) or 'an empty list'} holds none; check it")

@@ -156,6 +156,10 @@ def _describe(
     select: Mapping[str, Any],
 ) -> tuple[_Found, Coordinates]:
     array = dataset[request.source]
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{path}: variable {request.source!r} must hold numbers: it is of type {array.dtype}; choose another"
+        )
     try:
         layout = find_layout(dataset, array, request.level, select)
         coordinates = find_coordinates(dataset, array, layout)
@@ -201,6 +205,11 @@ def _same_grid(
     if reference is None:
         return here
     if reference.differs(here):
+        if reference.runs_otherwise(here):
+            raise InputError(
+                f"files must have rows and columns in one order: those of {name!r} run otherwise in {path} than in "
+                f"{before[0].part.path}; sort all of them alike by xarray's sortby(['latitude', 'longitude'])"
+            )
         raise InputError(
             f"files must lie on one grid: {name!r} has another in {path} than in {before[0].part.path}; leave one "
             "out or regrid it with physicsnemo-fs build"

@@ -72,6 +72,8 @@ def open_fields(
     """
     if not variables:
         raise InputError("variables must be named: got none; set for example dataset.target=[t2m]")
+    if select is not None and not isinstance(select, Mapping):
+        raise InputError(f"select must be a mapping by dimension: got {select!r}; write for example {{number: 0}}")
     records = find_records(list_files(paths), list(variables), engine, select or {})
     if select_known:
         check_known(select or {}, frozenset().union(*(record.selectable for record in records)))

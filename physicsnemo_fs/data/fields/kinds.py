@@ -68,6 +68,16 @@ LEAD_TIME = Kind(
     ("forecast_period",),
     names=("step", "lead_time", "leadtime", "lead", "forecast_period", "forecast_hour", "prediction_timedelta"),
 )
+LEVEL = Kind(
+    ("air_pressure", "height", "altitude", "depth", "model_level_number", "air_potential_temperature"),
+    ("hpa", "mbar", "mb", "millibar", "millibars", "pa", "dbar", "level", "levels", "sigma_level"),
+    axis="Z",
+    names=(
+        *("level", "lev", "levels", "plev", "pressure", "pressure_level", "isobaricinhpa", "isobaricinpa", "isobaric"),
+        *("height", "heightaboveground", "heightabovesea", "depth", "depthbelowlandlayer", "altitude", "theta"),
+        *("hybrid", "model_level", "eta", "sigma", "pfull", "bottom_top", "surface"),
+    ),
+)
 MEMBER = Kind(
     ("realization",), axis="E", names=("number", "member", "members", "ensemble", "ens", "realization", "realisation")
 )

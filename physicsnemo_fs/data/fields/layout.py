@@ -59,6 +59,10 @@ def find_layout(
     check_single(array, select)
     y, x = _horizontal(dataset, array)
     time = _time_dimension(dataset, array, select)
+    if time in (y, x):
+        raise InputError(
+            f"variable {array.name!r} must lie on rows and columns beside its times; it has dimensions {array.dims}"
+        )
     fixed: dict[str, int] = {}
     if level is not None and (found := level_dimension(array, level)) is not None:
         fixed[found[0]] = found[1]

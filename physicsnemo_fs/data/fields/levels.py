@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.fields.kinds import LATITUDE, LEAD_TIME, LONGITUDE, MEMBER, START, TIME, X, Y
+from physicsnemo_fs.data.fields.kinds import LATITUDE, LEAD_TIME, LEVEL, LONGITUDE, MEMBER, START, TIME, X, Y
 from physicsnemo_fs.errors import InputError
 
 NO_LEVELS = (LATITUDE, LONGITUDE, Y, X, TIME, START, LEAD_TIME, MEMBER)
@@ -45,14 +45,16 @@ def level_dimension(array: xr.DataArray, level: float) -> tuple[str, int] | None
 
 
 def level_coordinates(array: xr.DataArray) -> list[xr.DataArray]:
-    """Give the numeric coordinates of a variable that may be levels."""
-    return [
+    """Give the numeric coordinates of a variable that may be levels: those that surely are, if there are any."""
+    possible = [
         coordinate
         for name, coordinate in array.coords.items()
         if coordinate.ndim < 2
         and coordinate.dtype.kind in "iuf"
         and not any(kind.likeness(name, coordinate.variable) for kind in NO_LEVELS)
     ]
+    sure = [c for c in possible if LEVEL.likeness(c.name, c.variable)]
+    return sure or possible
 
 
 def _scalar_level(array: xr.DataArray, level: float) -> bool:

@@ -38,6 +38,15 @@ class Coordinates:
     longitude: np.ndarray | None = None
     projection: Mapping[str, Any] | None = None
 
+    def runs_otherwise(self, other: "Coordinates") -> bool:
+        """Say whether the rows or the columns of two files differ in their order or turn only."""
+        if not (
+            self.geographic and other.geographic and (self.y.shape, self.x.shape) == (other.y.shape, other.x.shape)
+        ):
+            return False
+        own, others = (np.sort(np.round(c.x % 360.0, 6) % 360.0) for c in (self, other))
+        return bool(np.allclose(np.sort(self.y), np.sort(other.y), atol=1e-5) and np.allclose(own, others, atol=1e-4))
+
     def differs(self, other: "Coordinates") -> bool:
         """Say whether two files lie on different grids, rounding of their coordinates aside."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in ("y", "x", "latitude", "longitude"))
@@ -135,8 +144,8 @@ def place(coordinates: Coordinates, region: Sequence[float] | None = None, even:
         InputError: If the coordinates run both ways, are not evenly spaced, or leave the region empty; or if an edge
             of the region lies more than a cell beyond them.
     """
-    if region is not None and (len(region) != 4 or region[0] >= region[1]):
-        raise InputError(f"region must be [south, north, west, east] with south below north: got {list(region)}")
+    if region is not None and not (_is_box(region) and region[0] < region[1]):
+        raise InputError(f"region must be [south, north, west, east] with south below north: got {region}; correct it")
     names = ("latitude", "longitude") if coordinates.geographic else ("the coordinate y", "the coordinate x")
     rows = plain_axis(coordinates.y, names[0], even)
     if coordinates.geographic:
@@ -153,6 +162,11 @@ def place(coordinates: Coordinates, region: Sequence[float] | None = None, even:
     index = np.ix_(rows.order, columns.order)
     box = box_of(coordinates.latitude[index], coordinates.longitude[index], region)
     return Placement(rows.part(np.arange(*box[0])), columns.part(np.arange(*box[1])), coordinates)
+
+
+def _is_box(region: Any) -> bool:
+    edges = region if isinstance(region, Sequence) else ()
+    return len(edges) == 4 and all(isinstance(edge, int | float) and bool(np.isfinite(edge)) for edge in edges)
 
 
 def cells_inside(grid: Grid, region: Sequence[float]) -> np.ndarray:

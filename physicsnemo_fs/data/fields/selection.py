@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.fields.kinds import LEAD_TIME, TIME
-from physicsnemo_fs.data.fields.levels import level_coordinates
+from physicsnemo_fs.data.fields.kinds import LEAD_TIME, LEVEL, TIME
 from physicsnemo_fs.data.fields.moments import hours
 from physicsnemo_fs.data.splits import parse_duration, require_fixed
 from physicsnemo_fs.errors import InputError
@@ -84,8 +83,8 @@ def _open_choice(array: xr.DataArray, coordinate: xr.DataArray) -> str:
             f"the times {dim!r} of {array.name!r} are numbers without a beginning ({listed}); give them units such as "
             f"'hours since 2000-01-01', or choose one by select={{{dim}: {texts[0]}}}"
         )
-    levels = [level.name for level in level_coordinates(array)]
-    by_level = f"by a level, as in {array.name}@{texts[0]}, or " if dim in levels else ""
+    is_level = coordinate.dtype.kind in "iuf" and LEVEL.likeness(dim, coordinate.variable)
+    by_level = f"by a level, as in {array.name}@{texts[0]}, or " if is_level else ""
     return (
         f"variable {array.name!r} has a dimension {dim!r} ({listed}); choose from it {by_level}by "
         f"select={{{dim}: {texts[0]}}}"

@@ -83,6 +83,16 @@ def test_projected_regions_are_windows_of_their_own_rows_and_columns():
     assert place.coarse.latitude.shape == place.coarse.shape
 
 
+def test_an_origin_that_is_no_corner_is_refused():
+    with pytest.raises(InputError, match=r"fine.origin must be \[latitude, longitude\]"):
+        place_regions(source(), [], factor=4, spacing=0.1, origin=(0.0, 0.0, 0.0))
+
+
+def test_a_box_beyond_the_poles_is_told_the_globe():
+    with pytest.raises(InputError, match="-90 to 90 by -180 to 180 degrees"):
+        place_regions(source((180, 360), (-90.0, -180.0), 1.0), [Region("r", (-110, 0, 0, 10))], factor=4)
+
+
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
