@@ -3,6 +3,7 @@
 
 # make demo        install into .venv and run the main job end to end; writes below outputs/
 # make test        the test suite and the linters
+# make test-faults  kill training and generation 20 times each at random points (minutes)
 # make bench-demo  the demo with three seeds beside the U-Net baseline (hours on a CPU, resumable)
 # make bench-kernels  time the spectral convolution on the CPU and the GPU (without one, write the byte model's table)
 
@@ -14,7 +15,7 @@ STAMP := $(VENV)/.installed
 TODAY = $(shell date -u +%F)
 KIND = $(shell $(BIN)/python -c 'import torch; print("measured" if torch.cuda.is_available() else "modelled")')
 
-.PHONY: demo test lint check bench-demo bench-kernels docs clean
+.PHONY: demo test lint check test-faults bench-demo bench-kernels docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -29,6 +30,9 @@ lint: $(STAMP)
 
 check: $(STAMP)
 	@$(BIN)/python -m pytest
+
+test-faults: $(STAMP)
+	@PHYSICSNEMO_FS_KILLS=20 $(BIN)/python -m pytest -m faults --timeout=3600 tests/distributed
 
 bench-demo: $(STAMP)
 	@$(BIN)/python benchmarks/demo.py --results benchmarks/results train.dataset.test_trajectories=128
