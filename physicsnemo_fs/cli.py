@@ -33,11 +33,11 @@ from physicsnemo_fs.config import (
     nearest,
     replacement,
 )
-from physicsnemo_fs.errors import InputError, TrainingDiverged
+from physicsnemo_fs.errors import START_AGAIN, InputError, RankLost, TrainingDiverged
 from physicsnemo_fs.launchers import detect, require_alone
 
 CONFIG_MODULE = "physicsnemo_fs.conf"
-EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, HydraException, OmegaConfBaseException)
+EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, RankLost, HydraException, OmegaConfBaseException)
 ASKS_HYDRA = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--multirun", "-m")
 
 
@@ -171,7 +171,8 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
             with one_line_errors(debug):
                 task(to_config(composed, schema))
 
-        signal.signal(signal.SIGTERM, _exit)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, _exit)
         entry()
 
     return run
@@ -179,7 +180,7 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
 
 def _exit(number: int, frame: Any) -> None:
     """Leave as after an exception, so that half-written files are removed."""
-    sys.exit(128 + number)
+    sys.exit(START_AGAIN)
 
 
 @contextmanager

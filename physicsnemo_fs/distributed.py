@@ -19,11 +19,12 @@ import torch.distributed as dist
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.launchers import Launch, detect, meeting_point, prefixed_logs
+from physicsnemo_fs.liveness import watched
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = timedelta(hours=12)
-"""Other ranks wait while the main one simulates data or measures spectra."""
+"""Other ranks wait while the main one simulates data or measures spectra; :mod:`liveness` finds those that are lost."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
     with prefixed_logs(launch.prefix):
         logger.info("%s of %d on %s: %s, %s", launch.launcher, launch.world_size, socket.gethostname(), device, backend)
         try:
-            yield Ranks(launch.rank, launch.world_size, launch.local_rank, device)
+            store = dist.distributed_c10d._get_default_store().clone()
+            with watched(store, launch.rank, launch.world_size):
+                yield Ranks(launch.rank, launch.world_size, launch.local_rank, device)
         finally:
             dist.destroy_process_group()

@@ -2,15 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that appear under their final name only when they are whole."""
 
+import errno
+import fcntl
+import hashlib
 import json
+import logging
 import os
+import re
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from physicsnemo_fs.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What file systems answer that know no locks."""
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -31,7 +43,8 @@ def make_folder(folder: str | Path) -> Path:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place, synced to disk, when the block ends well.
 
-    An exception leaves ``path`` as it was and removes the temporary file. Missing parent folders are made.
+    An exception leaves ``path`` as it was and removes the temporary file; what a killed process left is removed when
+    the same file is written again. Missing parent folders are made.
 
     Raises:
         InputError: If the folder cannot be made or written to, or ``path`` is a folder.
@@ -45,8 +58,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_place()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     _claim(path, temporary)
+    _remove_leftovers(path)
     try:
         yield temporary
         _sync(temporary)
@@ -54,6 +68,54 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Keep other processes out of a ``with`` block by a lock file that is there as long as the block.
+
+    The lock ends with this process, however it ends. Its folder is made, and removed again if nothing else is in it.
+
+    Args:
+        path: The lock file.
+        what: What only one process may do, for the message.
+
+    Raises:
+        InputError: If another process is in the block.
+    """
+    made = not path.parent.exists()
+    make_folder(path.parent)
+    lock = _locked(path, what)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.close()
+        if made and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def _locked(path: Path, what: str) -> IO[str]:
+    while True:
+        try:
+            lock = open(path, "w")  # noqa: SIM115 - kept open: closing it ends the lock
+        except OSError as error:
+            raise InputError(
+                f"the folder {path.parent} must be writable ({error.strerror}); choose another folder"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise InputError(f"{what}: another process is at work in {path.parent}; wait for it or end it") from error
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            logger.warning("%s: the file system has no locks, so this is not checked", what)
+            return lock
+        if path.exists() and os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
+            return lock
+        lock.close()  # its owner removed it meanwhile
 
 
 def read_json(path: Path) -> Any:
@@ -72,6 +134,31 @@ def write_json(value: Any, path: Path) -> None:
     """Write a record atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n")
+
+
+@cache
+def _place() -> str:
+    """Name this machine and, in a container, its own world of processes."""
+    world = os.stat("/proc/self/ns/pid").st_ino if os.path.exists("/proc/self/ns/pid") else 0
+    return hashlib.blake2b(f"{socket.gethostname()} {world}".encode(), digest_size=4).hexdigest()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files for ``path`` whose process, of this machine, is no more."""
+    name = re.compile(re.escape(f".{path.stem}.{_place()}-") + r"(\d+)-\w+\.partial" + re.escape(path.suffix))
+    for other in path.parent.iterdir():
+        if (found := name.fullmatch(other.name)) and not _runs(int(found[1])):
+            other.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _claim(path: Path, temporary: Path) -> None:

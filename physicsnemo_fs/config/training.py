@@ -85,7 +85,13 @@ class TrainingIOConfig:
     validation_freq: int = key(4800, "Images between validations.", least=1)
     validation_samples: int = key(128, "Most validation samples a validation uses.", least=1)
     save_n_recent_checkpoints: int = key(
-        2, "Checkpoints kept, the newest first; the final one is always kept.", least=1
+        2, "Checkpoints kept, the newest first; the best and the final network are always kept.", least=1
+    )
+    resume: str = key(
+        "auto",
+        "auto continues from the newest checkpoint, latest_good from the newest that is whole, never refuses a folder "
+        "with checkpoints.",
+        choices=("auto", "latest_good", "never"),
     )
     print_progress_freq: int = key(480, "Images between lines of log.jsonl.", least=1)
     sample_pictures: bool = key(True, "Write a picture of validation samples at each validation.")
@@ -104,6 +110,7 @@ class TrainingConfig:
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
     calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.", least=1)
     hr_mean_conditioning: bool = key(True, "Give the regression mean to the diffusion network as a condition.")
+    dry_run: bool = key(False, "Measure a few steps and say what the training would take; nothing is written.")
 
 
 @dataclass
@@ -117,6 +124,9 @@ class TrainConfig:
     model: ModelConfig = key(ModelConfig, "The backbone of both networks.")
     noise: NoiseConfig = key(NoiseConfig, "The diffusion's noise.")
     training: TrainingConfig = key(TrainingConfig, "The training.")
+    trusted_packages: list[str] = key(
+        [], "Packages besides physicsnemo and physicsnemo_fs that classes of checkpoints may be imported from."
+    )
 
 
 def stage_hyperparameters(training: TrainingConfig, stage: str) -> HyperParameters:

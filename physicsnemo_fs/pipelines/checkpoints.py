@@ -1,28 +1,28 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: an ``.mdlus`` network for inference beside the ``.pt`` state that training resumes from.
+"""Network checkpoints: ``.mdlus`` files for inference.
 
-Nothing is unpickled: tensors are read with ``weights_only=True``, and a network's class must belong to physicsnemo or
-physicsnemo_fs before its module is imported.
+Nothing is unpickled, archives are bounded, and a network's class must belong to a trusted package before its module is
+imported.
 """
 
 import hashlib
 import json
-import pickle
 import re
 import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from physicsnemo.core.module import Module
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path
+from physicsnemo_fs.pipelines.archives import load_tensors, read_archive, tensors_of
+from physicsnemo_fs.pipelines.networks import NetworkBuilder
 
-TRUSTED_PACKAGES = ("physicsnemo", "physicsnemo_fs")
-LARGEST_ENTRY = 16 * 2**30
+ENTRIES = ("model.pt", "args.json", "metadata.json")
+CHECKSUMS = "sha256"
 NetworkT = TypeVar("NetworkT", bound=Module)
 
 
@@ -36,84 +36,98 @@ def network_path(folder: Path, name: str, images: int) -> Path:
     return folder / f"{name}.0.{images}.mdlus"
 
 
+def image_count(path: Path) -> int | None:
+    """Give the image count in a checkpoint's name, if it has one.
+
+    Example:
+        >>> image_count(Path("FSRegressionSR.0.4800.mdlus")), image_count(Path("regression.mdlus"))
+        (4800, None)
+    """
+    found = re.search(r"\.0\.(\d+)\.\w+$", path.name)
+    return int(found[1]) if found else None
+
+
+def newest_first(folder: Path, pattern: str) -> list[Path]:
+    """Give the files of ``folder`` that match ``pattern`` by falling image count."""
+    found = [(count, path) for path in folder.glob(pattern) if (count := image_count(path)) is not None]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
 def newest(folder: Path, pattern: str) -> Path | None:
     """Give the file of ``folder`` that matches ``pattern`` and has the largest image count, if there is one."""
-    found = [(int(m[1]), p) for p in folder.glob(pattern) if (m := re.search(r"\.0\.(\d+)\.\w+$", p.name))]
-    return max(found)[1] if found else None
+    return next(iter(newest_first(folder, pattern)), None)
 
 
 def save_network(network: Module, path: Path) -> None:
-    """Write a network atomically."""
+    """Write a network atomically, with the SHA-256 of its entries in its metadata."""
     with atomic_path(path) as temporary:
         network.save(temporary)
+        with zipfile.ZipFile(temporary) as archive:
+            entries = {name: archive.read(name) for name in ENTRIES}
+        metadata = json.loads(entries["metadata.json"])
+        metadata[CHECKSUMS] = {name: _sha256(entries[name]) for name in ENTRIES[:2]}
+        entries["metadata.json"] = json.dumps(metadata).encode()
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
 
 
-def _read_arguments(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"no checkpoint at {path}; give the path of an .mdlus file, or train first")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry.file_size for entry in archive.infolist()}
-            if set(entries) != {"model.pt", "args.json", "metadata.json"} or max(entries.values()) > LARGEST_ENTRY:
-                raise InputError(f"{path} is no network checkpoint: it holds {sorted(entries)[:5]}")
-            arguments = json.loads(archive.read("args.json"))
-            if not isinstance(arguments, dict) or archive.testzip() is not None:
-                raise zipfile.BadZipFile("an entry is damaged")
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-        raise InputError(f"{path} is truncated or no .mdlus file ({error}); use another checkpoint") from error
-    return arguments
-
-
-def load_network(path: Path | str, kind: type[NetworkT]) -> NetworkT:
+def load_network(path: Path | str, kind: type[NetworkT], trusted: Sequence[str] = ()) -> NetworkT:
     """Load a network of class ``kind`` in evaluation mode.
 
     Args:
         path: The ``.mdlus`` file.
-        kind: The class it must hold.
+        kind: The class it must hold; physicsnemo's ``Module`` takes any.
+        trusted: Packages that its classes may come from besides physicsnemo and physicsnemo_fs.
 
     Raises:
-        InputError: If the file is missing, truncated, of another class, or names a class outside physicsnemo and
-            physicsnemo_fs.
+        InputError: If the file is missing, damaged, of another class, or names a class of another package.
     """
     path = Path(path)
-    arguments = _read_arguments(path)
-    described = [arguments, *(v for k, v in arguments.items() if k.startswith("__physicsnemo.Module__"))]
-    for entry in described:
-        package = str(entry.get("__module__", "")).split(".")[0]
-        if package not in TRUSTED_PACKAGES:
-            raise InputError(
-                f"{path} asks for class {entry.get('__name__')!r} of the package {package!r}, which is not trusted; "
-                f"only {' and '.join(TRUSTED_PACKAGES)} are"
-            )
-    if arguments["__name__"] != kind.__name__:
-        raise InputError(f"{path} holds a {arguments['__name__']}, but a {kind.__name__} is needed here")
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}; give the path of an .mdlus file, or train first")
+    entries = read_archive(path, ENTRIES)
+    arguments, metadata = _json(entries, "args.json", path), _json(entries, "metadata.json", path)
+    _compare_checksums(entries, metadata, path)
+    state = load_tensors(entries["model.pt"], f"model.pt of {path}")
+    builder = NetworkBuilder(arguments, metadata, str(path), trusted, sum(t.numel() for t in tensors_of(state)))
+    name = builder.check()
+    if kind is not Module and name != kind.__name__:
+        raise InputError(f"{path} holds a {name}, but a {kind.__name__} is needed here")
+    network = builder.build()
+    if not isinstance(network, kind):
+        raise InputError(f"{path} holds a {type(network).__name__}, but a {kind.__name__} is needed here")
     try:
-        network = kind.from_checkpoint(str(path))
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path} holds more than tensors, or is damaged: use another checkpoint") from error
-    except (RuntimeError, TypeError, ValueError, EOFError, OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be loaded as {kind.__name__}: {str(error).splitlines()[0]}") from error
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{path} cannot be loaded as {kind.__name__}: {_first_lines(error)}") from error
     return network.eval()
 
 
-def save_state(state: dict[str, Any], path: Path) -> None:
-    """Write a training state (tensors and plain types) atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
-
-
-def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a training state.
-
-    Raises:
-        InputError: If the file is truncated or holds anything but tensors and plain types.
-    """
+def _json(entries: dict[str, bytes], name: str, path: Path) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"the training state {path} is damaged ({type(error).__name__}); delete it to resume from the one before"
-        ) from error
+        found = json.loads(entries[name])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} of {path} is damaged ({error}); use another checkpoint") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{name} of {path} is damaged: it is no object; use another checkpoint")
+    return found
+
+
+def _compare_checksums(entries: dict[str, bytes], metadata: dict[str, Any], path: Path) -> None:
+    """Compare the checksums that were written; files of other programs have none."""
+    recorded = metadata.get(CHECKSUMS, {})
+    for name, expected in recorded.items() if isinstance(recorded, dict) else [(CHECKSUMS, recorded)]:
+        if name not in entries or _sha256(entries[name]) != expected:
+            raise InputError(f"{path} is damaged: the checksum of {name} differs; use another checkpoint")
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:2])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -6,12 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
 from physicsnemo_fs import __version__
-from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
+from physicsnemo_fs.config import GROUPS, TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, data_signature, first_difference
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
@@ -22,6 +22,7 @@ from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.provenance import start_record
 
 FINISHED = "finished.json"
+RECORD = "run.json"
 STARTS = "starts"
 
 
@@ -51,6 +52,15 @@ def stage_record(
         training: The training split.
         regression: What the diffusion's mean was trained on.
     """
+    channels = (*training.input_channels, *training.output_channels)
+    record = configured_record(config, stage) | {"normalization": {c.name: [c.mean, c.std] for c in channels}}
+    if stage == "diffusion":
+        record["regression"] = None if regression is None else regression["run"]
+    return json.loads(json.dumps(record))
+
+
+def configured_record(config: TrainConfig, stage: str) -> dict[str, Any]:
+    """Give the part of :func:`stage_record` that is known before the data is opened."""
     record = {
         "physicsnemo_fs": __version__,
         "seed": config.seed,
@@ -60,12 +70,10 @@ def stage_record(
         "augment": config.training.augment,
         "calibration_samples": config.training.calibration_samples,
         "shrink_mean": config.training.shrink_mean,
-        "normalization": {c.name: [c.mean, c.std] for c in (*training.input_channels, *training.output_channels)},
     }
     if stage == "diffusion":
         record["noise"] = asdict(config.noise)
         record["hr_mean_conditioning"] = config.training.hr_mean_conditioning
-        record["regression"] = None if regression is None else regression["run"]
     return json.loads(json.dumps(record))
 
 
@@ -81,25 +89,101 @@ def trained_on(
     }
 
 
+def state_identity(record: dict[str, Any]) -> str:
+    """Name what a training state must share with the run that continues from it.
+
+    A constant learning rate does not know where the training ends: then it may end later than was planned.
+    """
+    shared = record if record["hp"]["lr_decay"] != "constant" else record | {"hp": _without_duration(record["hp"])}
+    return hashlib.blake2b(json.dumps(shared, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _without_duration(hp: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in hp.items() if name != "training_duration"}
+
+
+def require_same_run_folder(folder: Path, record: dict[str, Any]) -> bool:
+    """Refuse a folder that holds another run; tell whether ``record`` is that of its run, but longer.
+
+    Args:
+        folder: Folder of the stage.
+        record: What determines the stage's result, or a part of it.
+
+    Raises:
+        InputError: If the folder's record differs, naming the first key that does, or cannot be read.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return False
+    there = read_json(path)
+    if not isinstance(there, dict):
+        raise InputError(f"{path} is damaged (no object); remove the folder or restore the file")
+    there = {name: there.get(name) for name in record}
+    difference = first_difference(there, record)
+    if difference is None:
+        return False
+    longer = record | {"hp": {**record["hp"], "training_duration": there.get("hp", {}).get("training_duration")}}
+    if first_difference(there, longer) is not None:
+        raise InputError(f"{folder} holds a run with another {difference}; choose another run_dir or remove the folder")
+    before, after = longer["hp"]["training_duration"], record["hp"]["training_duration"]
+    if after < before or record["hp"]["lr_decay"] != "constant":
+        raise InputError(
+            f"{folder} holds a run of training_duration={before}, got {after}: only a longer training with "
+            "lr_decay=constant continues it; choose another run_dir or remove the folder"
+        )
+    return True
+
+
+def require_room(config: TrainConfig, run_dir: Path) -> None:
+    """Refuse a run folder that holds another run, as far as can be told before the data is opened.
+
+    Raises:
+        InputError: Naming the first difference.
+    """
+    for stage in ("regression", "diffusion"):
+        if config.stage not in (stage, "all"):
+            continue
+        longer = require_same_run_folder(run_dir / stage, configured_record(config, stage))
+        if longer and stage == "regression" and (run_dir / "diffusion" / RECORD).exists():
+            raise InputError(
+                f"the diffusion in {run_dir} has learnt the residuals of its mean, which therefore is not trained on; "
+                "give training.diffusion_hp.training_duration alone, or another run_dir"
+            )
+
+
 def claim_folder(config: TrainConfig, folder: Path, record: dict[str, Any], ranks: Ranks) -> None:
     """Record what determines the stage's result; refuse a folder that holds another run.
 
     Raises:
         InputError: If the folder's record differs, naming the first key that does, or cannot be read.
     """
-    path = folder / "run.json"
-    if path.exists():
-        difference = first_difference(read_json(path), record)
-        if difference:
-            raise InputError(
-                f"{folder} holds a run with another {difference}; choose another run_dir or remove the folder"
-            )
-    elif ranks.is_main:
-        make_folder(folder)
-        write_json(record, path)
-        with atomic_path(folder / "config.yaml") as temporary:
-            OmegaConf.save(OmegaConf.structured(config), temporary)
-    ranks.barrier()
+    with ranks.main_first():
+        longer = require_same_run_folder(folder, record)
+        if ranks.is_main and (longer or not (folder / RECORD).exists()):
+            make_folder(folder)
+            (folder / FINISHED).unlink(missing_ok=True)
+            save_config(config, folder / "config.yaml")
+            write_json(record, folder / RECORD)
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write the whole configuration, so that ``--config-dir <folder> --config-name config`` gives it back."""
+    header = {
+        "defaults": [
+            "train_schema",
+            *({group: f"{name}_schema"} for group in GROUPS if (name := _member(group, getattr(config, group)))),
+            "hydra",
+            {"override hydra/job_logging": "stdout"},
+            "_self_",
+        ]
+    }
+    values = OmegaConf.to_container(OmegaConf.structured(config))
+    with atomic_path(path) as temporary:
+        OmegaConf.save(OmegaConf.create({**header, **cast(dict, values)}), temporary)
+
+
+def _member(group: str, chosen: Any) -> str | None:
+    return next((name for name, schema in GROUPS[group].items() if type(chosen) is schema), None)
 
 
 def require_same_data(network: FSModule, name: str, dataset: DownscalingDataset) -> None:

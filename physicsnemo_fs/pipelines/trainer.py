@@ -2,20 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop of one stage."""
 
-import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nvtx
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from physicsnemo_fs.config import HyperParameters, TrainingConfig
 from physicsnemo_fs.data.loader import READING, LoadedBatch, batches
@@ -23,25 +21,18 @@ from physicsnemo_fs.data.sampler import EpochSampler, evenly_spread
 from physicsnemo_fs.data.schedule import Piece, Schedule, TrainingSchedule, pieces_of
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
-from physicsnemo_fs.errors import InputError, TrainingDiverged
+from physicsnemo_fs.errors import START_AGAIN, InputError, TrainingDiverged
 from physicsnemo_fs.files import make_folder
-from physicsnemo_fs.pipelines.checkpoints import load_state, network_path, newest, save_network, save_state
+from physicsnemo_fs.pipelines.checkpoints import network_path, save_network
+from physicsnemo_fs.pipelines.interruption import StopRequest
 from physicsnemo_fs.pipelines.optimisation import MovingAverage, build_optimizer, learning_rate
 from physicsnemo_fs.pipelines.stages import Draw, Stage
+from physicsnemo_fs.pipelines.training_log import TrainingLog, crossed
+from physicsnemo_fs.pipelines.training_state import States, keep_networks, save_state
 from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import derive_key
 
-STATE_PATTERN = "checkpoint.0.*.pt"
-
-
-def crossed(before: int, after: int, every: int) -> bool:
-    """Tell whether a multiple of ``every`` lies in (before, after].
-
-    Example:
-        >>> crossed(10, 26, 16), crossed(16, 31, 16)
-        (True, False)
-    """
-    return before // every < after // every
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,6 +49,8 @@ class Trainer:
         folder: Where checkpoints, log and pictures go.
         ranks: This process among its peers.
         picture: Draws validation samples with the averaged network to a path.
+        run_id: What the training states must have been written for.
+        stop: Whether this process was asked to stop.
     """
 
     stage: Stage
@@ -69,6 +62,8 @@ class Trainer:
     folder: Path
     ranks: Ranks
     picture: Callable[[Any, Path], None] | None = None
+    run_id: str = ""
+    stop: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self):
         if self.hp.total_batch_size < self.ranks.world_size:
@@ -76,60 +71,105 @@ class Trainer:
                 f"training.hp.total_batch_size must be at least the number of ranks, {self.ranks.world_size}: got "
                 f"{self.hp.total_batch_size}"
             )
-        make_folder(self.folder)
         self.network = self.stage.network.to(self.ranks.device)
         self.average = MovingAverage(self.network, self.hp.ema_halflife)
         self.optimizer = build_optimizer(self.network, self.hp)
         self.sampler = EpochSampler(len(self.dataset), self.seed)
+        self.states = States(self.folder, self.config.io.resume)
+        self.log = TrainingLog(self.config.io.print_progress_freq)
+        self._asked = False
+        self._network_at: int | None = None
         self.images = 0
-        self.best = math.inf
+        self.best, self.best_images = math.inf, 0
         self.bad_validations = 0
         self.stopped_early = False
+        self._pieces = self._schedule().pieces_per_step
 
     # --- state -------------------------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Continue from the newest training state of the folder; tell whether there was one."""
-        path = newest(self.folder, STATE_PATTERN)
-        if path is None:
+        """Continue from a training state of the folder, as ``training.io.resume`` says; tell whether there was one.
+
+        Raises:
+            InputError: If the state is damaged or of another run.
+        """
+        with self.ranks.main_first():
+            if self.ranks.is_main:
+                self.states.set_aside_damaged()
+        state = self.states.load(self.ranks.device)
+        if state is None:
             return False
-        state = load_state(path, self.ranks.device)
+        try:
+            self._restore(state)
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise InputError(
+                f"a training state in {self.folder} does not fit the {self.stage.name} stage "
+                f"({str(error).splitlines()[0]}); remove it or choose another run_dir"
+            ) from error
+        return True
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state["run"] != self.run_id:
+            raise ValueError(f"it is of run {state['run']}, not of {self.run_id}")
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.average.updates = state["average_updates"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.images, self.best = state["images"], state["best"]
+        self.images = state["images"]
+        self.best, self.best_images = state["best"], state["best_images"]
         self.bad_validations, self.stopped_early = state["bad_validations"], state["stopped_early"]
-        return True
+        self.log = TrainingLog(self.config.io.print_progress_freq, self.images, tuple(state["running_loss"]))
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to train."""
         return self.stopped_early or self.images >= self.hp.training_duration
 
-    def save(self) -> Path:
-        """Write the averaged network and the training state; drop all but the newest few."""
-        path = network_path(self.folder, type(self.network).__name__, self.images)
+    @property
+    def final_path(self) -> Path:
+        """The network that the training ends with: the last one, after an early stop the best one."""
+        return self._path(self.best_images if self._ends_with_best else self.images)
+
+    @property
+    def _ends_with_best(self) -> bool:
+        return self.stopped_early and self.best_images > 0
+
+    def _path(self, images: int) -> Path:
+        return network_path(self.folder, type(self.network).__name__, images)
+
+    def save(self) -> None:
+        """Write the averaged network and the training state; drop all but the newest few and the best.
+
+        The network comes first, so that a state never lies without it; what an older state needs is dropped only when
+        the new one is whole.
+        """
         if self.ranks.is_main:
-            save_network(self.average.network, path)
-            save_state(self._state(), self.folder / f"checkpoint.0.{self.images}.pt")
-            for pattern in (STATE_PATTERN, f"{type(self.network).__name__}.0.*.mdlus"):
-                files = sorted(self.folder.glob(pattern), key=lambda p: int(p.name.split(".")[-2]))
-                for old in files[: -max(1, self.config.io.save_n_recent_checkpoints)]:
-                    old.unlink()
+            if not self._ends_with_best:
+                self._save_network()
+            save_state(self._state(), self.states.path(self.images))
+            self.states.keep(self.config.io.save_n_recent_checkpoints)
+            kept = {self.best_images} if self._ends_with_best else {self.best_images, *self.states.image_counts()}
+            keep_networks(self.folder, type(self.network).__name__, kept)
         self.ranks.barrier()
-        return path
+
+    def _save_network(self) -> None:
+        if self._network_at != self.images:
+            save_network(self.average.network, self._path(self.images))
+            self._network_at = self.images
 
     def _state(self) -> dict[str, Any]:
         return {
+            "run": self.run_id,
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "average_updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "images": self.images,
             "best": self.best,
+            "best_images": self.best_images,
             "bad_validations": self.bad_validations,
             "stopped_early": self.stopped_early,
+            "running_loss": self.log.running,
         }
 
     # --- one step ----------------------------------------------------------------------------------------------
@@ -169,13 +209,12 @@ class Trainer:
         # what dropout draws is a function of the step and the rank, so that a resumed run draws the same
         torch.manual_seed(derive_key(self.seed, self.stage.name, "dropout", self.images, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
-        count = self._schedule().pieces_per_step
-        total = torch.zeros((), device=self.ranks.device)
-        for number in range(count):
+        total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
+        for number in range(self._pieces):
             with nvtx.annotate("data"):
                 loaded = next(self._loaded)
             batch, draws = loaded.batch, self._draws(self.stage.name, loaded.piece)
-            last = number == count - 1
+            last = number == self._pieces - 1
             with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
                 with nvtx.annotate("forward"), autocast(self.ranks.device, self.config.perf.fp_optimizations):
                     loss = self.stage.losses(network, batch, draws).sum() / self.hp.total_batch_size
@@ -188,7 +227,9 @@ class Trainer:
             self._require_finite(norm, "gradient", draws)
             self.optimizer.step()
             self.average.update(self.network, self.hp.total_batch_size)
-        return float(self.ranks.sum(total)), float(norm)
+        loss, asked = self.ranks.sum(torch.stack([total, torch.full_like(total, float(bool(self.stop.came)))])).tolist()
+        self._asked = asked > 0
+        return loss, float(norm)
 
     def _require_finite(self, value: torch.Tensor, what: str, draws: list[Draw]) -> None:
         if not torch.isfinite(value):
@@ -217,84 +258,84 @@ class Trainer:
         return total / number
 
     def run(self) -> Path:
-        """Train to the end; give the path of the final network."""
+        """Train to the end; give the path of the final network.
+
+        Raises:
+            SystemExit: With status ``START_AGAIN``, after a checkpoint, if any rank was asked to stop.
+        """
         if self.finished:
-            return network_path(self.folder, type(self.network).__name__, self.images)
+            if self.ranks.is_main and not self.final_path.exists():
+                self._save_final_again()
+            self.ranks.barrier()
+            return self.final_path
+        make_folder(self.folder)
+        network, key = self._wrapped(), self._augmentation_key if self.config.augment else None
+        with self.stop.deferred(), self._logging(), self._loading(self.dataset, self._schedule(), key) as self._loaded:
+            while not (self.finished or self._asked):
+                self._advance(network)
+            self.save()
+        self.network.eval()
+        if self._asked or self._agreed(self.stop.came):
+            log.warning("the %s stage has a checkpoint at image %d", self.stage.name, self.images)
+            raise SystemExit(START_AGAIN)
+        return self.final_path
+
+    def _save_final_again(self) -> None:
+        if self._ends_with_best:
+            raise InputError(f"{self.final_path} was removed; remove {self.folder} too, to train it again")
+        self._save_network()
+
+    def _agreed(self, asked: object) -> bool:
+        return bool(self.ranks.sum(torch.tensor(float(bool(asked)))))
+
+    def _wrapped(self) -> torch.nn.Module:
         network: torch.nn.Module = self.network.train()
         if self.config.perf.torch_compile:
             network = torch.compile(network)  # type: ignore[assignment]
         if self.ranks.world_size > 1:
             network = DistributedDataParallel(network)
-        key = self._augmentation_key if self.config.augment else None
-        with self._logs() as log, self._loading(self.dataset, self._schedule(), key) as self._loaded:
-            while not self.finished:
-                self._advance(network, log)
-        self.network.eval()
-        return self.save()
+        return network
 
-    def _advance(self, network: torch.nn.Module, log: "_Log") -> None:
+    def rehearse(self, steps: int) -> float:
+        """Take steps that are not kept: nothing is written. Give the seconds of the fastest.
+
+        Args:
+            steps: How many, at least 2: the first one is slower than the others.
+        """
+        network, key = self._wrapped(), self._augmentation_key if self.config.augment else None
+        seconds = []
+        with self._loading(self.dataset, self._schedule(), key) as self._loaded:
+            for _ in range(steps):
+                started = time.perf_counter()
+                self._step(network)
+                seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    def _advance(self, network: torch.nn.Module) -> None:
         before = self.images
         loss, norm = self._step(network)
         self.images += self.hp.total_batch_size
-        log.step(self.images, loss, norm, learning_rate(self.hp, before))
+        self.log.step(self.images, loss, norm, learning_rate(self.hp, before))
         io = self.config.io
         if crossed(before, self.images, io.validation_freq) or self.images >= self.hp.training_duration:
-            value = self.validate()
-            log.validation(self.images, value)
-            self.bad_validations = 0 if value < self.best else self.bad_validations + 1
-            self.best = min(self.best, value)
-            self.stopped_early = self.hp.patience is not None and self.bad_validations >= self.hp.patience
+            self._judge(self.validate())
             if self.picture and io.sample_pictures and self.ranks.is_main:
                 with READING:
                     self.picture(self.average.network, self.folder / "pictures" / f"validation.0.{self.images}.png")
-        if crossed(before, self.images, io.save_checkpoint_freq) and not self.finished:
+        if crossed(before, self.images, io.save_checkpoint_freq) and not (self.finished or self._asked):
             self.save()
 
-    @contextmanager
-    def _logs(self) -> Iterator["_Log"]:
+    def _judge(self, value: float) -> None:
+        """Take a validation loss: keep the best network, stop early without improvement."""
+        self.log.validation(self.images, value)
+        self.bad_validations += 1
+        if value < self.best:
+            self.best, self.best_images, self.bad_validations = value, self.images, 0
+            if self.ranks.is_main:
+                self._save_network()
+        self.stopped_early = self.hp.patience is not None and self.bad_validations >= self.hp.patience
+
+    def _logging(self) -> AbstractContextManager[None]:
         if not self.ranks.is_main:
-            yield _Log(None, None, None, self.hp.training_duration)
-            return
-        writer = SummaryWriter(str(self.folder / "tensorboard"))
-        bar = tqdm(
-            total=self.hp.training_duration, initial=self.images, unit="img", desc=self.stage.name, smoothing=0.05
-        )
-        with writer, bar, open(self.folder / "log.jsonl", "a", encoding="utf-8") as lines:
-            yield _Log(lines, writer, bar, self.config.io.print_progress_freq)
-
-
-class _Log:
-    """Progress bar, ``log.jsonl`` and TensorBoard of the main rank; nothing elsewhere."""
-
-    def __init__(self, lines, writer, bar, every: int):
-        self.lines, self.writer, self.bar, self.every = lines, writer, bar, every
-        self.loss_sum, self.loss_count = 0.0, 0
-        self.started, self.last_images = time.perf_counter(), bar.n if bar is not None else 0
-
-    def step(self, images: int, loss: float, norm: float, rate: float) -> None:
-        """Record one step."""
-        if self.bar is None:
-            return
-        before = self.bar.n
-        self.bar.update(images - before)
-        self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
-        if not crossed(before, images, self.every):
-            return
-        now = time.perf_counter()
-        speed = (images - self.last_images) / max(now - self.started, 1e-9)
-        mean = self.loss_sum / self.loss_count
-        self._write(images, {"loss": mean, "lr": rate, "grad_norm": norm, "images_per_second": speed})
-        self.bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
-        self.loss_sum, self.loss_count, self.started, self.last_images = 0.0, 0, now, images
-
-    def validation(self, images: int, value: float) -> None:
-        """Record a validation."""
-        if self.bar is not None:
-            self._write(images, {"validation_loss": value})
-
-    def _write(self, images: int, values: dict[str, float]) -> None:
-        record = {"time": time.time(), "images": images, **values}
-        self.lines.write(json.dumps(record) + "\n")
-        self.lines.flush()
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, images)
+            return nullcontext()
+        return self.log.opened(self.folder, self.hp.training_duration, self.stage.name)

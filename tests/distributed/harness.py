@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process and all its children."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass
 
     def kill(self) -> None:
         """End the process and its children, as ``kill -9`` does."""

@@ -23,8 +23,9 @@ from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.checkpoints import load_network, newest
-from physicsnemo_fs.pipelines.train import overfit, train
+from physicsnemo_fs.pipelines.checkpoints import image_count, load_network, newest
+from physicsnemo_fs.pipelines.stage_building import overfit
+from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer, TrainingDiverged
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "train.py"
@@ -62,7 +63,7 @@ def test_a_run_leaves_networks_logs_and_pictures(run_dir):
         assert [r["images"] for r in records if "validation_loss" in r] == [24, 48]
         assert len(list((folder / "pictures").glob("*.png"))) == 2
         assert list((folder / "tensorboard").iterdir())
-        assert len(list(folder.glob("*.0.*.mdlus"))) == 2
+        assert {image_count(p) for p in folder.glob("*.mdlus")} == {32, 48}
     denoiser = load_network(newest(run_dir / "diffusion", "*.mdlus"), FSEDMPrecondSR)
     assert denoiser.noise["kernel"]["kind"] == "matched"
     assert denoiser.img_in_channels == 1 + 1 + 2
@@ -115,7 +116,7 @@ def test_a_gain_that_was_not_fitted_is_fitted_on_resuming(data, run_dir, tmp_pat
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("physicsnemo_fs.pipelines.train._measure", interrupted)
+    monkeypatch.setattr("physicsnemo_fs.pipelines.train.measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config)
     monkeypatch.undo()
@@ -194,7 +195,7 @@ def test_a_foreign_or_damaged_mean_is_refused(data, run_dir, tmp_path):
     damaged = tmp_path / "FSRegressionSR.0.1.mdlus"
     damaged.write_bytes(denoiser.read_bytes()[:1000])
     io.regression_checkpoint_path = str(damaged)
-    with pytest.raises(InputError, match=r"truncated or no \.mdlus"):
+    with pytest.raises(InputError, match="truncated or damaged"):
         train(config)
     io.regression_checkpoint_path = str(tmp_path / "absent.mdlus")
     with pytest.raises(InputError, match=r"no checkpoint at .*absent\.mdlus"):
@@ -233,10 +234,14 @@ def test_a_checkpoint_with_flipped_bytes_is_refused(run_dir, tmp_path):
         load_network(tmp_path / source.name, FSRegressionSR)
 
 
-def test_training_stops_early_without_improvement(data, tmp_path):
+def test_training_that_stops_early_ends_with_the_best_network(data, tmp_path):
     hp = HyperParameters(training_duration=480, total_batch_size=8, lr=0.0, patience=2)
-    train(replace(small_config(data, tmp_path, hp=hp), stage="regression"))
-    assert newest(tmp_path / "regression", "*.mdlus").name == "FSRegressionSR.0.72.mdlus"
+    config = replace(small_config(data, tmp_path, hp=hp), stage="regression")
+    path = train(config).regression
+    assert path.name == "FSRegressionSR.0.24.mdlus"
+    assert list((tmp_path / "regression").glob("*.mdlus")) == [path]
+    assert newest(tmp_path / "regression", "*.pt").name == "checkpoint.0.72.pt"
+    assert train(config).regression == path
 
 
 def test_two_ranks_train_what_one_does(data, run_dir, tmp_path):

@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The two stages as their configuration describes them, and what is measured between them."""
+
+import math
+from typing import Any
+
+import torch
+
+from physicsnemo_fs.config import TrainConfig
+from physicsnemo_fs.data.sampler import evenly_spread
+from physicsnemo_fs.data.types import DownscalingDataset
+from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
+from physicsnemo_fs.diffusion.noise import RandomField
+from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
+from physicsnemo_fs.models.base import FSModule
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.assembly import build_backbone, build_kernel, relative_extent
+from physicsnemo_fs.pipelines.stages import (
+    DiffusionStage,
+    RegressionStage,
+    first_guess,
+    regression_channels,
+    truth_and_mean,
+)
+
+SIGMA_MIN = 0.002
+CALIBRATION_BATCH = 64
+OVERFIT = 1.5
+"""Residual on the validation split, relative to that on the training split, from which a mean is said to overfit."""
+
+
+def regression_stage(
+    config: TrainConfig, training: DownscalingDataset, trained_on: dict[str, Any] | None = None
+) -> RegressionStage:
+    """Give the regression stage with its initial weights.
+
+    Args:
+        config: The whole configuration.
+        training: The training split.
+        trained_on: What the network says of its origin.
+    """
+    conditions, outputs = regression_channels(training)
+    torch.manual_seed(config.seed)
+    backbone = build_backbone(config.model, conditions, outputs)
+    return RegressionStage(FSRegressionSR(backbone, first_guess(training), trained_on=trained_on), training)
+
+
+def diffusion_backbone(config: TrainConfig, training: DownscalingDataset) -> FSModule:
+    """Give the denoiser's backbone with its initial weights."""
+    conditions, outputs = regression_channels(training)
+    conditions += outputs if config.training.hr_mean_conditioning else 0
+    torch.manual_seed(config.seed)
+    return build_backbone(config.model, conditions + outputs, outputs)
+
+
+def diffusion_stage(
+    config: TrainConfig,
+    training: DownscalingDataset,
+    regression: FSRegressionSR,
+    backbone: FSModule,
+    noise: dict[str, Any],
+    trained_on: dict[str, Any] | None = None,
+) -> DiffusionStage:
+    """Give the diffusion stage.
+
+    Args:
+        config: The whole configuration.
+        training: The training split.
+        regression: The frozen mean.
+        backbone: As :func:`diffusion_backbone` gives it.
+        noise: As :func:`measured_noise` gives it.
+        trained_on: What the network says of its origin.
+    """
+    network = FSEDMPrecondSR(
+        backbone,
+        noise["sigma_data"],
+        noise["sigma_min"],
+        noise["sigma_max"],
+        noise["field"],
+        trained_on,
+    )
+    scheduler = FunctionSpaceScheduler(
+        RandomField.from_dict(noise["field"]),
+        sigma_min=noise["sigma_min"],
+        sigma_max=noise["sigma_max"],
+        sigma_data=noise["sigma_data"] if len(noise["sigma_data"]) > 1 else noise["sigma_data"][0],
+        P_mean=noise["P_mean"],
+        P_std=noise["P_std"],
+    )
+    return DiffusionStage(network, regression, training, scheduler, config.training.hr_mean_conditioning)
+
+
+def measure(
+    config: TrainConfig, regression: FSRegressionSR, dataset: DownscalingDataset, device: torch.device
+) -> Calibration:
+    """Measure truth and mean over evenly spread samples."""
+    count = min(config.training.calibration_samples, len(dataset))
+    ids = evenly_spread(len(dataset), count)
+    pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, device)
+    return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset))
+
+
+def overfit(training: Calibration, validation: Calibration) -> str | None:
+    """Say that a mean misses much more of the validation than of the training split, if it does.
+
+    The diffusion learns the residuals of the training split: an ensemble about an overfitted mean is too narrow by the
+    same factor.
+    """
+    ratio = float((validation.residual_std / training.residual_std).max())
+    if ratio < OVERFIT:
+        return None
+    return (
+        f"the mean overfits: its residual on the validation split is {ratio:.1f} times that on the training split, and "
+        "the ensemble will be too narrow by about that factor; train the regression on fewer images "
+        "(training.regression_hp.training_duration), with model.dropout, or on more data"
+    )
+
+
+def measured_noise(config: TrainConfig, found: Calibration, training: DownscalingDataset) -> dict[str, Any]:
+    """Give the residual's scale, the noise field and the noise levels as JSON types."""
+    extent = relative_extent(training)
+    kernel = build_kernel(config.noise, found, min(extent))
+    field = RandomField(kernel, extent, training.grid.boundary, registration=training.grid.registration)
+    levels = noise_level_distribution(
+        found.residual_power,
+        kernel,
+        shape=training.grid.shape,
+        extent=extent,
+        scale_shift=found.scale_shift,
+        scale_spread=found.scale_spread,
+    )
+    middle = float(found.residual_std.log().mean().exp())
+    P_mean = levels.P_mean if config.noise.P_mean is None else config.noise.P_mean
+    return {
+        "sigma_data": found.residual_std.tolist(),
+        "sigma_min": SIGMA_MIN * middle,
+        "sigma_max": levels.sigma_max * middle,
+        "P_mean": P_mean + math.log(middle),
+        "P_std": levels.P_std if config.noise.P_std is None else config.noise.P_std,
+        "field": field.to_dict(),
+        "residual_power": found.residual_power.tolist(),
+        "samples": found.count,
+    }
