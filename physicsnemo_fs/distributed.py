@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.launchers import Launch, detect, meeting_point, prefixed_logs
-from physicsnemo_fs.liveness import watched
+from physicsnemo_fs.liveness import meeting, watched
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +132,12 @@ def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
         return
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = map(str, _meet(launch))
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size, timeout=LONGEST_WAIT)
+    with meeting(launch.rank, launch.world_size):
+        dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size, timeout=LONGEST_WAIT)
+        store = dist.distributed_c10d._get_default_store().clone()
     with prefixed_logs(launch.prefix):
         logger.info("%s of %d on %s: %s, %s", launch.launcher, launch.world_size, socket.gethostname(), device, backend)
         try:
-            store = dist.distributed_c10d._get_default_store().clone()
             with watched(store, launch.rank, launch.world_size):
                 yield Ranks(launch.rank, launch.world_size, launch.local_rank, device)
         finally:

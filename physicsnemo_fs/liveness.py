@@ -21,6 +21,8 @@ INTERVAL = 3.0
 """Seconds between beats."""
 SILENCE = 45.0
 """Seconds without a beat after which a rank counts as lost."""
+LONGEST_START = 600.0
+"""Seconds within which all ranks must have met."""
 GRACE = 10.0
 """Seconds that a rank has to end by itself after another one has failed."""
 FAILED, LEFT = 1 << 40, 1 << 41
@@ -90,6 +92,29 @@ def _ranks(numbers: list[int]) -> str:
 
 
 @contextmanager
+def meeting(rank: int, world_size: int) -> Iterator[None]:
+    """End this process with one line of text when a ``with`` block, in which the ranks find each other, takes too long.
+
+    Args:
+        rank: This rank.
+        world_size: Number of ranks.
+    """
+    text = f"not all {world_size} ranks have met within {LONGEST_START:.0f} s; see what the others say, start again"
+    timer = threading.Timer(LONGEST_START, _end, (rank, text))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(rank: int, text: str) -> None:
+    print(f"[rank {rank}] error: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(STATUS)
+
+
+@contextmanager
 def watched(store: Store, rank: int, world_size: int) -> Iterator[None]:
     """End this process with one line of text when another rank is lost during a ``with`` block.
 
@@ -115,8 +140,7 @@ def watched(store: Store, rank: int, world_size: int) -> Iterator[None]:
         while not done.wait(INTERVAL):
             lost = pulse.verdict()
             if lost and not done.wait(GRACE):
-                print(f"[rank {rank}] error: {lost}", file=sys.stderr, flush=True)  # noqa: T201
-                os._exit(STATUS)
+                _end(rank, lost)
 
     threads = [threading.Thread(target=task, daemon=True, name=f"liveness {task.__name__}") for task in (beat, judge)]
     for thread in threads:

@@ -5,6 +5,7 @@
 import multiprocessing
 import os
 import socket
+import time
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ LONGEST_WAIT = 120
 """Seconds after which a rank counts as hanging."""
 
 
-def on_ranks(world_size, task, *arguments):
-    """Run ``task(*arguments)`` on forked ranks; give their exit statuses."""
+def on_ranks(world_size, task, *arguments, longest=LONGEST_WAIT):
+    """Run ``task(*arguments)`` on forked ranks; give their exit statuses, -9 of those that had to be killed."""
     if torch.cuda.is_available():
         pytest.skip("ranks on CPUs only: a CUDA context does not survive a fork")
     with socket.socket() as probe:
@@ -31,8 +32,10 @@ def on_ranks(world_size, task, *arguments):
     processes = [context.Process(target=run, args=(rank,)) for rank in range(world_size)]
     for process in processes:
         process.start()
+    end = time.monotonic() + longest
     for process in processes:
-        process.join(LONGEST_WAIT)
+        process.join(max(0.0, end - time.monotonic()))
+    for process in processes:
         process.kill()
         process.join()
     return [process.exitcode for process in processes]
