@@ -153,7 +153,8 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
         task: Takes the typed configuration.
 
     Returns:
-        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks.
+        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks, ``--dry-run`` sets
+        the configuration's key of that name.
     """
     schema = SCHEMAS[name]
 
@@ -162,6 +163,7 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
             sys.argv.remove("--debug")
             os.environ["HYDRA_FULL_ERROR"] = "1"
         debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        sys.argv = [_dry_run(schema) if argument == "--dry-run" else argument for argument in sys.argv]
         with one_line_errors(debug):
             register_plugins(sys.argv[1:])
             _check_composition(name, schema, sys.argv[1:])
@@ -176,6 +178,17 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
         entry()
 
     return run
+
+
+def _dry_run(schema: type) -> str:
+    """Give the override that ``--dry-run`` stands for, or the flag itself where there is none.
+
+    Example:
+        >>> _dry_run(SCHEMAS["build"])
+        'dry_run=true'
+    """
+    keys = [key for key in known_keys(schema) if key.split(".")[-1] == "dry_run"]
+    return f"{keys[0]}=true" if keys else "--dry-run"
 
 
 def _exit(number: int, frame: Any) -> None:

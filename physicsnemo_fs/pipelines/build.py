@@ -21,6 +21,7 @@ from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.data.splits import LABELS, UNUSED, parse_duration
 from physicsnemo_fs.data.types import Channel, Fields
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.numerals import size_text
 
 NOT_CONTENT = ("output", "executor", "workers", "dask_address", "dry_run", "picture")
 DESCRIPTION = ("unit", "long_name", "standard_name")
@@ -188,7 +189,7 @@ def describe(plan: Plan) -> str:
         lines.append(f"region   {place.region.name:{width}}  fine {fine}, coarse {coarse}, {', '.join(counts)}")
     totals = ", ".join(f"{split} {plan.samples(split)}" for split in LABELS)
     lines.append(f"samples  {totals}")
-    lines.append(f"size     {_size_text(plan.value_bytes())} before compression, in {len(plan.pieces)} pieces of work")
+    lines.append(f"size     {size_text(plan.value_bytes())} before compression, in {len(plan.pieces)} pieces of work")
     return "\n".join(lines)
 
 
@@ -206,17 +207,3 @@ def _sources(fields: Fields) -> str:
 
 def _minute(time: np.datetime64) -> str:
     return str(time.astype("datetime64[m]"))
-
-
-def _size_text(size: float) -> str:
-    """Write a number of bytes.
-
-    Example:
-        >>> _size_text(2_500_000)
-        '2.5 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"

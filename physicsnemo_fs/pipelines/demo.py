@@ -49,7 +49,7 @@ class Stopwatch:
 
 
 def demo(config: DemoConfig) -> Path:
-    """Run the whole job and write ``report.html``; what is done already is reused.
+    """Run the whole job and write ``report.html``; what is done already is reused. A dry run plans the training only.
 
     Args:
         config: The whole configuration.
@@ -57,8 +57,11 @@ def demo(config: DemoConfig) -> Path:
     Returns:
         The path of the report.
     """
+    training = replace(config.train, run_dir=str(Path(config.output) / "run"))
+    if training.training.dry_run:
+        train(training)
+        return Path(config.output)
     output = make_folder(config.output)
-    training = replace(config.train, run_dir=str(output / "run"))
     watch = Stopwatch(output / "timings.json")
     with watch.step("simulate and train"):
         train(training)

@@ -42,20 +42,21 @@ from physicsnemo_fs.pipelines.stage_building import (
 )
 from physicsnemo_fs.pipelines.stages import Stage
 from physicsnemo_fs.pipelines.trainer import Trainer
+from physicsnemo_fs.pipelines.training_plan import describe, kept_statistics, unsimulated_splits
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Paths of the trained networks; ``None`` for a stage that was not run."""
+    """Paths of the trained networks; ``None`` for a stage that was not run, and after a dry run."""
 
     regression: Path | None
     diffusion: Path | None
 
 
 def train(config: TrainConfig) -> TrainResult:
-    """Train the stages that ``config.stage`` names, continuing what an interrupted run left.
+    """Train the stages that ``config.stage`` names, continuing what an interrupted run left, or say what that takes.
 
     Args:
         config: The whole configuration.
@@ -68,6 +69,9 @@ def train(config: TrainConfig) -> TrainResult:
     """
     with stop_requests() as stop, process_group(config.training.perf.num_threads) as ranks, ExitStack() as stack:
         run_dir = Path(config.run_dir)
+        if config.training.dry_run:
+            _say_plan(config, run_dir, ranks)
+            return TrainResult(None, None)
         with ranks.main_first():
             if ranks.is_main:
                 stack.enter_context(exclusive(run_dir / "lock", "one training a run_dir"))
@@ -83,6 +87,17 @@ def train(config: TrainConfig) -> TrainResult:
             mean = Path(source) if source else _finished_regression(run_dir / "regression")
             paths["diffusion"] = _train_diffusion(run, mean)
         return TrainResult(**paths)
+
+
+def _say_plan(config: TrainConfig, run_dir: Path, ranks: Ranks) -> None:
+    require_room(config, run_dir)
+    if splits := unsimulated_splits(config):
+        text = describe(config, *splits, ranks, "; all are to be simulated first")
+    else:
+        with kept_statistics(run_dir / "statistics.json") as statistics:
+            text = describe(config, *open_splits(config, ranks, statistics), ranks)
+    if ranks.is_main:
+        print(text)  # noqa: T201
 
 
 def open_splits(

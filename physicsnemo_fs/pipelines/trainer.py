@@ -146,7 +146,7 @@ class Trainer:
         if self.ranks.is_main:
             if not self._ends_with_best:
                 self._save_network()
-            save_state(self._state(), self.states.path(self.images))
+            save_state(self.state(), self.states.path(self.images))
             self.states.keep(self.config.io.save_n_recent_checkpoints)
             kept = {self.best_images} if self._ends_with_best else {self.best_images, *self.states.image_counts()}
             keep_networks(self.folder, type(self.network).__name__, kept)
@@ -157,7 +157,8 @@ class Trainer:
             save_network(self.average.network, self._path(self.images))
             self._network_at = self.images
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """Give all that a training continues from, as tensors and plain types."""
         return {
             "run": self.run_id,
             "network": self.network.state_dict(),

@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a training would do: its data, networks, steps, sizes and time, measured without writing anything."""
+
+import math
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physicsnemo_fs.config import HyperParameters, KolmogorovDatasetConfig, TrainConfig, stage_hyperparameters
+from physicsnemo_fs.data.datasets.kolmogorov import KolmogorovDataset
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
+from physicsnemo_fs.data.flow.store import store_path
+from physicsnemo_fs.data.normalize import Moments
+from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.diffusion.noise import RandomField
+from physicsnemo_fs.diffusion.spectra import White
+from physicsnemo_fs.distributed import Ranks
+from physicsnemo_fs.files import read_json
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.archives import tensors_of
+from physicsnemo_fs.pipelines.assembly import kolmogorov_splits, relative_extent
+from physicsnemo_fs.pipelines.checkpoints import load_network
+from physicsnemo_fs.pipelines.numerals import duration, size_text
+from physicsnemo_fs.pipelines.run_record import FINISHED
+from physicsnemo_fs.pipelines.stage_building import diffusion_backbone, diffusion_stage, regression_stage
+from physicsnemo_fs.pipelines.stages import Stage
+from physicsnemo_fs.pipelines.trainer import Trainer
+from physicsnemo_fs.pipelines.training_state import States
+
+STEPS = 4
+"""Steps that are measured, the first of which prepares."""
+
+
+def describe(
+    config: TrainConfig, training: DownscalingDataset, validation: DownscalingDataset, ranks: Ranks, note: str = ""
+) -> str:
+    """Say what a training would do, as lines of text, after a few steps of each stage that are not kept.
+
+    Args:
+        config: The whole configuration.
+        training: The training split.
+        validation: The validation split.
+        ranks: The processes, which measure together.
+        note: What to say of the data.
+    """
+    inputs = f"{_named(training.input_channels)} on {_shape(training.coarse_grid.shape)}"
+    lines = [
+        f"run         {config.run_dir}",
+        f"data        {config.dataset.type}: {len(training)} training samples, {len(validation)} for validation{note}",
+        f"fields      {inputs} to {_named(training.output_channels)} on {_shape(training.grid.shape)}",
+        f"processes   {ranks.world_size} on {ranks.device}",
+    ]
+    for stage in _stages(config, training, ranks):
+        lines += _stage_lines(config, stage, training, validation, ranks)
+    return "\n".join(lines)
+
+
+@contextmanager
+def kept_statistics(path: Path) -> Iterator[Path]:
+    """Give a copy of a file of statistics that may be written, for the time of a ``with`` block."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        if path.exists():
+            shutil.copy(path, copy)
+        yield copy
+
+
+class _Unsimulated:
+    """Random fields in place of a flow that is not simulated yet."""
+
+    def __init__(self, flow: KolmogorovConfig, training: KolmogorovConfig):
+        self.grid_size = flow.stored
+        self.trajectory_ids = np.arange(flow.trajectories)
+        self.seconds = flow.interval * np.arange(flow.frames)
+        self.training_interval, self.forcing_mode = training.interval, flow.forcing_mode
+        self.moments = Moments(1, 0.0, 1.0)
+
+    def read(self, trajectories: np.ndarray, frames: np.ndarray) -> Tensor:
+        """Give white noise."""
+        return torch.randn(len(trajectories), frames.shape[1], self.grid_size, self.grid_size)
+
+
+def unsimulated_splits(config: TrainConfig) -> tuple[KolmogorovDataset, KolmogorovDataset] | None:
+    """Give noise of the shape of a flow that is not simulated yet; nothing for other data, or if it is there."""
+    dataset = config.dataset
+    if not isinstance(dataset, KolmogorovDatasetConfig):
+        return None
+    splits = kolmogorov_splits(dataset)
+    if all(store_path(dataset.data_path or "outputs/data", splits, s).exists() for s in ("train", "validation")):
+        return None
+    return tuple(  # type: ignore[return-value]
+        KolmogorovDataset(
+            _Unsimulated(splits.flow(split), splits.flow("train")),
+            dataset.resolution or dataset.reference_resolution,
+            coarse_size=dataset.reference_resolution // dataset.lowres_scale_factor,
+            coarsening=dataset.coarsening,  # type: ignore[arg-type]
+            window_size=dataset.window_size,
+        )
+        for split in ("train", "validation")
+    )
+
+
+def _stages(config: TrainConfig, training: DownscalingDataset, ranks: Ranks) -> Iterator[Stage]:
+    if config.stage in ("regression", "all"):
+        yield regression_stage(config, training)
+    if config.stage in ("diffusion", "all"):
+        regression = _mean(config, training).to(ranks.device).requires_grad_(False)
+        noise = _noise(Path(config.run_dir) / "diffusion" / "noise.json", training)
+        yield diffusion_stage(config, training, regression, diffusion_backbone(config, training), noise)
+
+
+def _mean(config: TrainConfig, training: DownscalingDataset) -> FSRegressionSR:
+    """Give the trained mean, or an untrained one, which takes as long."""
+    folder, given = Path(config.run_dir) / "regression", config.training.io.regression_checkpoint_path
+    if given is None and (folder / FINISHED).exists():
+        given = str(folder / read_json(folder / FINISHED)["network"])
+    if given is None:
+        return regression_stage(config, training).network
+    return load_network(given, FSRegressionSR, config.trusted_packages)
+
+
+def _noise(path: Path, training: DownscalingDataset) -> dict[str, Any]:
+    """Give the noise that was measured, or white noise, which takes as long."""
+    if path.exists():
+        return read_json(path)
+    field = RandomField(
+        White(), relative_extent(training), training.grid.boundary, registration=training.grid.registration
+    )
+    scales = [1.0] * len(training.output_channels)
+    levels = {"sigma_min": 0.002, "sigma_max": 80.0, "P_mean": -1.2, "P_std": 1.2}
+    return {"sigma_data": scales, "field": field.to_dict(), **levels}
+
+
+def _stage_lines(
+    config: TrainConfig, stage: Stage, training: DownscalingDataset, validation: DownscalingDataset, ranks: Ranks
+) -> list[str]:
+    hp, io = stage_hyperparameters(config.training, stage.name), config.training.io
+    folder = Path(config.run_dir) / stage.name
+    micro = min(hp.batch_size_per_gpu or hp.total_batch_size, math.ceil(hp.total_batch_size / ranks.world_size))
+    one_batch = replace(config.training, io=replace(io, validation_samples=micro * ranks.world_size))
+    trainer = Trainer(stage, training, validation, one_batch, hp, config.seed, folder, ranks)
+    parameters = sum(p.numel() for p in trainer.network.parameters())
+    step = trainer.rehearse(STEPS)
+    check = _seconds(trainer) * math.ceil(min(len(validation), io.validation_samples) / (micro * ranks.world_size))
+    done = max(States(folder).image_counts(), default=0)
+    left = _steps(hp, done)
+    validations = math.ceil(hp.training_duration / io.validation_freq) - done // io.validation_freq if left else 0
+    state, network = _bytes(trainer.state()), _bytes(trainer.network.state_dict())
+    kept = io.save_n_recent_checkpoints * (state + network) + network
+    times = math.ceil(hp.training_duration / io.save_checkpoint_freq)
+    return [
+        f"{stage.name}",
+        f"  network   {type(trainer.network).__name__} of {parameters:,} parameters",
+        f"  steps     {left} of {hp.total_batch_size} images in micro-batches of {micro}"
+        + (f", after image {done}" if done else "")
+        + f": {hp.training_duration / len(training):.3g} epochs",
+        f"  disk      {size_text(kept)}: the {io.save_n_recent_checkpoints} newest of {times} checkpoints of "
+        f"{size_text(state + network)}, and the best network; {size_text(kept + state + network)} while one is written",
+        f"  memory    {_memory(ranks)}",
+        f"  time      {duration(left * step + validations * check)}, at {step:.2g} s a step and {check:.2g} s for each "
+        f"of {validations} validations",
+    ]
+
+
+def _steps(hp: HyperParameters, done: int) -> int:
+    return math.ceil(max(0, hp.training_duration - done) / hp.total_batch_size)
+
+
+def _seconds(trainer: Trainer) -> float:
+    started = time.perf_counter()
+    trainer.validate()
+    return time.perf_counter() - started
+
+
+def _memory(ranks: Ranks) -> str:
+    if ranks.device.type == "cuda":
+        return f"{size_text(torch.cuda.max_memory_allocated(ranks.device))} on the GPU of each process"
+    return f"{size_text(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)} of each process"
+
+
+def _bytes(state: Any) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors_of(state))
+
+
+def _named(channels: Sequence[Channel]) -> str:
+    return ", ".join(f"{c.name} [{c.unit}]" for c in channels)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
