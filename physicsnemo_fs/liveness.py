@@ -63,6 +63,10 @@ class Pulse:
             if self.beats[other] != before:
                 self._heard[other] = time.monotonic()
 
+    def waits(self) -> bool:
+        """Whether some rank has not ended yet."""
+        return any(count < FAILED for count in self.beats.values())
+
     def verdict(self) -> str | None:
         """Say which rank is lost, if one is."""
         now = time.monotonic()
@@ -159,3 +163,12 @@ def watched(store: Store, rank: int, world_size: int) -> Iterator[None]:
         done.set()
         for thread in threads:
             thread.join(2 * INTERVAL)
+        if rank == 0 and mark[0] == LEFT:
+            _leave_last(pulse)
+
+
+def _leave_last(pulse: Pulse) -> None:
+    """Wait for the others: this process may hold the store, without which they would think themselves alone."""
+    while pulse.waits() and pulse.verdict() is None:
+        time.sleep(INTERVAL / 20)
+        pulse.beat()

@@ -19,6 +19,7 @@ from physicsnemo_fs.errors import InputError
 
 TRUSTED_PACKAGES = ("physicsnemo", "physicsnemo_fs")
 NESTED = "__physicsnemo.Module__"
+DESCRIPTION = {"__name__": str, "__module__": str, "__args__": dict}
 OLD_NAME = "modulus"
 ROOM = 2**18
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange)
@@ -50,7 +51,7 @@ class NetworkBuilder:
         """
         nested = [value for key, value in self.arguments.items() if key.startswith(NESTED)]
         for entry in (self.arguments, *nested):
-            if not isinstance(entry, dict) or not isinstance(entry.get("__args__"), dict):
+            if not isinstance(entry, dict) or not all(isinstance(entry.get(k), t) for k, t in DESCRIPTION.items()):
                 raise InputError(f"{self.name} does not say which network it holds; use another checkpoint")
         for entry in _described(self.arguments):
             self._require_trusted(str(entry.get("__name__")), str(entry.get("__module__")))
@@ -65,9 +66,9 @@ class NetworkBuilder:
         try:
             with _Bounded(4 * self.values + ROOM, self.name):
                 return self._make("", self.arguments)
-        except InputError:
-            raise
         except Exception as error:  # constructors raise whatever an argument of another type or size leads to
+            if isinstance(error, InputError) and str(error).startswith(self.name):
+                raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{self.name} cannot be loaded: its arguments make no network: {reason}") from error
 
@@ -123,7 +124,7 @@ class NetworkBuilder:
 def _described(value: Any) -> Iterator[dict[str, Any]]:
     """Give every description of a network, at any depth."""
     if isinstance(value, dict):
-        if not value.keys().isdisjoint(("__name__", "__module__", "__args__")):
+        if not value.keys().isdisjoint(DESCRIPTION):
             yield value
         for entry in value.values():
             yield from _described(entry)

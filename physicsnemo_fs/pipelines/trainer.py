@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -304,8 +304,9 @@ class Trainer:
             steps: How many, at least 2: the first one is slower than the others.
         """
         network, key = self._wrapped(), self._augmentation_key if self.config.augment else None
+        schedule = replace(self._schedule(), start=0, stop=steps * self.hp.total_batch_size)
         seconds = []
-        with self._loading(self.dataset, self._schedule(), key) as self._loaded:
+        with self._loading(self.dataset, schedule, key) as self._loaded:
             for _ in range(steps):
                 started = time.perf_counter()
                 self._step(network)
