@@ -49,6 +49,7 @@ def losses(folder, path, dtype):
                 np.savetxt(file, found, "%.17g")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
 def test_one_to_four_ranks_have_the_same_losses(dtype, tolerance, folder):
     found = []

@@ -64,6 +64,7 @@ def trained(config, before_step=lambda trainer: None):
         os._exit(int(exit_status(error)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_with_the_same_bits(number, data, whole, tmp_path):
     def signalled(trainer):
@@ -102,6 +103,7 @@ def test_a_signal_outside_the_steps_stops_at_once(data, tmp_path):
     assert not (tmp_path / "lock").exists()
 
 
+@pytest.mark.slow
 def test_a_terminated_command_line_says_what_happened(data, tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -122,7 +124,7 @@ def test_a_terminated_command_line_says_what_happened(data, tmp_path):
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    until((tmp_path / "run" / "regression" / "checkpoint.0.16.pt").exists)
+    until((tmp_path / "run" / "regression" / "checkpoint.0.16.pt").exists, longest=180)
     assert forked(trained, small_config(data, tmp_path / "run")).wait(60) == 2
     assert "InputError: one training a run_dir: another process" in (tmp_path / "run" / "error_0").read_text()
     child.send_signal(signal.SIGUSR1)
@@ -139,6 +141,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(liveness, "GRACE", 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_lost_rank_ends_the_others(number, victim, data, tmp_path, quick, capfd):
@@ -173,6 +176,7 @@ def test_a_rank_that_does_not_start_is_named(quick, monkeypatch, capfd):
     assert "[rank 0] error: not all 2 ranks have met within 2 s" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_while_others_wait_for_the_data_is_noticed(quick, capfd):
     def waiting():
         with process_group() as ranks, ranks.main_first():
@@ -192,6 +196,7 @@ def test_a_long_wait_for_a_living_rank_is_no_loss(quick):
     assert on_ranks(2, working) == [0, 0]
 
 
+@pytest.mark.slow
 def test_ranks_that_were_all_stopped_go_on(quick):
     def job():
         def working():
