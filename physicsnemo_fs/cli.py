@@ -230,10 +230,11 @@ def _train(config: Any) -> None:
 
 
 def _generate(config: Any) -> None:
-    require_alone("generation")
     from physicsnemo_fs.pipelines.generate import generate_regions as task
 
-    print(*task(config), sep="\n")  # noqa: T201
+    paths = task(config)
+    if not config.dry_run and detect().rank == 0:
+        print(*paths, sep="\n")  # noqa: T201
 
 
 def _score(config: Any) -> None:

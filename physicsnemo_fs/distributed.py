@@ -61,6 +61,25 @@ class Ranks:
         dist.all_reduce(total)
         return total.to(values.device)
 
+    def tell(self, text: str) -> str:
+        """Give every process what the main one says.
+
+        Args:
+            text: What this process says; only the main one's counts.
+
+        Example:
+            >>> Ranks().tell("go")
+            'go'
+        """
+        if self.world_size == 1:
+            return text
+        words = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
+        length = torch.tensor([len(words)], device=self.device)
+        dist.broadcast(length, 0)
+        words = words if self.is_main else words.new_empty(int(length))
+        dist.broadcast(words, 0)
+        return bytes(words.tolist()).decode()
+
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """Let the main process go through a ``with`` block, free of collective calls, before the others do."""

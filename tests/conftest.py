@@ -35,3 +35,21 @@ install_import_hook(CHECKED, "typecheck.checked")
 def seeded():
     """Start every test from the same torch seed."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """One small data folder for all tests."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def run_dir(data, tmp_path_factory):
+    """One small finished run for all tests."""
+    from small_run import small_config
+
+    from physicsnemo_fs.pipelines.train import train
+
+    folder = tmp_path_factory.mktemp("run")
+    train(small_config(data, folder))
+    return folder

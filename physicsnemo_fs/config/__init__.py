@@ -24,6 +24,7 @@ from physicsnemo_fs.config.generation import (
     GenerateConfig,
     GenerationConfig,
     GenerationIOConfig,
+    GenerationPerformanceConfig,
     SamplerConfig,
     ScoreConfig,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "GenerateConfig",
     "GenerationConfig",
     "GenerationIOConfig",
+    "GenerationPerformanceConfig",
     "HRRRMiniDatasetConfig",
     "HyperParameters",
     "KolmogorovDatasetConfig",

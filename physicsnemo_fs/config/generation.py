@@ -34,7 +34,10 @@ class GenerationIOConfig:
 
     reg_ckpt_filename: str | None = key(None, "Regression .mdlus; null takes the newest of run_dir.")
     res_ckpt_filename: str | None = key(None, "Diffusion .mdlus; null takes the newest of run_dir.")
-    output_filename: str = key("outputs/samples.nc", "The NetCDF file to write.")
+    output_filename: str = key("outputs/samples.nc", "What to write: .nc for NetCDF, .zarr for a Zarr folder.")
+    significant_bits: int | None = key(
+        None, "Mantissa bits kept of predicted values, 1 to 23: smaller files; null keeps all.", least=1, below=24
+    )
 
 
 @dataclass
@@ -42,23 +45,40 @@ class GenerationConfig:
     """The ensemble."""
 
     num_ensembles: int = key(16, "Members.", least=1)
-    seed_batch_size: int = key(
-        16, "Members (times the times at once) a network call; changes results by rounding only.", least=1
+    seed_batch_size: Any = key(
+        16,
+        "Members (times the times at once) a network call, or auto for what fits into memory; changes results by "
+        "rounding only.",
+        least=1,
+        words=("auto",),
     )
     seed: int = key(0, "Seed of the first member; member m has seed + m.")
     split: str = key("test", "train, validation or test.", choices=("train", "validation", "test"))
     times: list[str] | None = key(None, "ISO times to generate; null for all of the split.")
+    times_range: list[Any] | None = key(
+        None, "[start, end, hours]: ISO times from start to end, both included, so many hours apart (1 if left out)."
+    )
     max_times: int | None = key(None, "Most times to generate, evenly spread; null for all.", least=1)
     resolution: int | None = key(
         None, "Output grid (points along a side); null takes the dataset's resolution.", least=1
     )
     picture: bool = key(True, "Write a picture of one time beside the file.")
+    replace: bool = key(
+        False, "Discard a result, or unfinished work, of another configuration that has the output's name."
+    )
     inference_mode: str = key(
         "all",
         "all, regression, diffusion, or dressed or dressed_interpolation (plus a fitted Gaussian field).",
         choices=("all", "regression", "diffusion", "dressed", "dressed_interpolation"),
     )
     io: GenerationIOConfig = key(GenerationIOConfig, "Files.")
+
+
+@dataclass
+class GenerationPerformanceConfig(PerformanceConfig):
+    """Precision and speed of generation."""
+
+    torch_compile: bool = key(False, "Compile the networks: pays for many samples.")
 
 
 @dataclass
@@ -70,7 +90,8 @@ class GenerateConfig:
     dataset: DatasetConfig = key(DatasetConfig, "The data.")
     generation: GenerationConfig = key(GenerationConfig, "The ensemble.")
     sampler: SamplerConfig = key(SamplerConfig, "The reverse diffusion.")
-    perf: PerformanceConfig = key(PerformanceConfig, "Precision and speed.")
+    perf: GenerationPerformanceConfig = key(GenerationPerformanceConfig, "Precision and speed.")
+    dry_run: bool = key(False, "Say what would be made and how long it would take, and write nothing.")
 
 
 @dataclass

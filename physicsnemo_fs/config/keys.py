@@ -15,10 +15,15 @@ def key(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
 ) -> Any:
-    """Declare a configuration key with its default, a line of documentation, and what its value may be."""
+    """Declare a configuration key with its default, a line of documentation, and what its value may be.
+
+    ``words`` are texts that a number may be replaced by.
+    """
     bounds = {"at least": least, "above": above, "below": below}
-    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}, "choices": choices}
+    bounds = {k: v for k, v in bounds.items() if v is not None}
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "words": words}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     if isinstance(default, type):
@@ -57,6 +62,12 @@ def check_values(config: Any, prefix: str = "") -> None:
             raise ValueError(
                 f"{prefix}{f.name} must be one of {', '.join(choices)}: got {value!r}{nearest(str(value), choices)}"
             )
-        elif not all(WITHIN[word](value, limit) for word, limit in bounds.items()):
+        elif value not in f.metadata.get("words", ()) and not _within(value, bounds):
             meaning = " and ".join(f"{word} {limit}" for word, limit in bounds.items())
-            raise ValueError(f"{prefix}{f.name} must be {meaning}: got {value}")
+            names = "".join(f" or {word}" for word in f.metadata.get("words", ()))
+            raise ValueError(f"{prefix}{f.name} must be {meaning}{names}: got {value}")
+
+
+def _within(value: Any, bounds: dict[str, float]) -> bool:
+    numbers = isinstance(value, int | float)
+    return not bounds or (numbers and all(WITHIN[word](value, limit) for word, limit in bounds.items()))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw residuals from a trained denoiser: the reverse diffusion with the noise the network was trained with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
-from physicsnemo_fs.diffusion.solvers import ChurnSolver, Solver, integrate, make_solver
+from physicsnemo_fs.diffusion.solvers import SOLVERS, ChurnSolver, Solver, integrate, make_solver
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 
@@ -94,15 +94,24 @@ class ResidualSampler:
         )
         return cls(denoiser, scheduler, solver, num_steps, churn or Churn())
 
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations a sample."""
+        return SOLVERS[self.solver].evaluations(self.num_steps)
+
     @torch.no_grad()
     def sample(
-        self, condition: Float[Tensor, "batch condition height width"], keys: Sequence[int]
+        self,
+        condition: Float[Tensor, "batch condition height width"],
+        keys: Sequence[int],
+        watch: Callable[[], None] | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
         """Draw one residual for each condition.
 
         Args:
             condition: Conditions on the output grid.
             keys: One key per sample; the sample is a function of its key and its condition alone.
+            watch: Called before every evaluation of the network; what it raises ends the sampling.
 
         Raises:
             InputError: If there is not one key per condition.
@@ -111,7 +120,13 @@ class ResidualSampler:
         levels = self.scheduler.timesteps(self.num_steps, device=condition.device, dtype=condition.dtype)
         start = levels[:1].expand(condition.shape[0])
         latents = self.scheduler.init_latents(shape, start, device=condition.device, dtype=condition.dtype, keys=keys)
-        rhs = self.scheduler.get_denoiser(x0_predictor=lambda x, t: self.denoiser(x, t, condition).to(x.dtype))
+
+        def clean(x: Tensor, t: Tensor) -> Tensor:
+            if watch is not None:
+                watch()
+            return self.denoiser(x, t, condition).to(x.dtype)
+
+        rhs = self.scheduler.get_denoiser(x0_predictor=clean)
         solver: Solver = make_solver(self.solver, rhs)
         if self.churn.amount > 0:
             solver = ChurnSolver(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""The NetCDF layout of generated ensembles, version 1.0.
+"""The layout of files of generated ensembles, NetCDF or Zarr, version 1.1.
 
 ===================  =================================================================================
 ``/``                ``lat(y, x)``, ``lon(y, x)``, ``time(time)``, ``y(y)``, ``x(x)`` and nothing else
@@ -9,7 +9,7 @@
 ``/truth``           ``(time, y, x)``, if there is truth
 ``/regression``      regression mean, ``(time, y, x)``, if there is one
 ``/prediction``      ``(ensemble, time, y, x)``, with ``ensemble(ensemble)`` and ``seed(ensemble)``
-``/provenance``      ``block(time)``, ``crs`` (grid and reference system), attribute ``record`` (JSON)
+``/provenance``      ``block(time)``, ``crs`` (grid and reference system), attributes ``record`` (JSON), ``complete``
 ===================  =================================================================================
 
 The groups ``input``, ``truth`` and ``prediction`` and the content of the root follow CorrDiff, whose scorer
@@ -21,18 +21,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import netCDF4
 import numpy as np
 
-import physicsnemo_fs
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
 
-LAYOUT_VERSION = "1.0"
+LAYOUT_VERSION = "1.1"
 LAYOUT_ATTRIBUTE = "physicsnemo_fs_layout"
+COMPLETE = "complete"
+"""Attribute of ``/provenance`` that is 1 once every member of every time is there."""
 ENSEMBLE_ALIASES = ("ensemble", "sample", "member", "number", "realization")
 RESERVED_NAMES = frozenset({"time", "y", "x", "lat", "lon", "seed", *ENSEMBLE_ALIASES})
 CALENDAR = "proleptic_gregorian"
@@ -175,171 +174,3 @@ def encode_times(times: np.ndarray) -> tuple[np.ndarray, str]:
     nanoseconds = times.astype("datetime64[ns]").astype(np.int64)
     unit = next(name for name, size in TIME_UNITS.items() if not (nanoseconds % size).any())
     return nanoseconds // TIME_UNITS[unit], f"{unit} since 1970-01-01 00:00:00"
-
-
-def define_layout(dataset: netCDF4.Dataset, spec: EnsembleSpec, significant_bits: int | None = None) -> None:
-    """Make the dimensions, variables and attributes of an empty file, and fill its coordinates.
-
-    Args:
-        dataset: A new NetCDF-4 file.
-        spec: What the file will hold.
-        significant_bits: Mantissa bits kept of predicted values (bit rounding); ``None`` keeps all.
-    """
-    _define_root(dataset, spec)
-    _define_provenance(dataset.createGroup("provenance"), spec)
-    for name, channels in spec.field_groups.items():
-        group = dataset.createGroup(name)
-        if name == "input_native":
-            _define_axes(group, spec.coarse_grid)
-        _define_fields(group, channels, ("time", "y", "x"), spec)
-    prediction = dataset.createGroup("prediction")
-    _define_members(prediction, spec)
-    _define_fields(prediction, spec.output_channels, ("ensemble", "time", "y", "x"), spec, significant_bits)
-
-
-def _define_root(dataset: netCDF4.Dataset, spec: EnsembleSpec) -> None:
-    dataset.createDimension("time", spec.times.size)
-    values, units = encode_times(spec.times)
-    time = dataset.createVariable("time", np.int64, ("time",))
-    time.setncatts(
-        {
-            "standard_name": "time",
-            "long_name": "valid time",
-            "units": units,
-            "units_metadata": "leap_seconds: none",
-            "calendar": CALENDAR,
-            "axis": "T",
-        }
-    )
-    time[:] = values
-    _define_axes(dataset, spec.grid)
-    _define_latlon(dataset, spec.grid)
-    dataset.setncatts(_global_attributes(spec))
-
-
-def _define_axes(group: netCDF4.Dataset | netCDF4.Group, grid: Grid) -> None:
-    for name, size, values in (("y", grid.shape[0], grid.y), ("x", grid.shape[1], grid.x)):
-        group.createDimension(name, size)
-        axis = group.createVariable(name, np.float64, (name,))
-        axis.setncatts({"long_name": f"{name} position in the domain", "units": grid.unit, "axis": name.upper()})
-        axis[:] = values
-
-
-def _define_latlon(dataset: netCDF4.Dataset, grid: Grid) -> None:
-    if grid.latitude is not None and grid.longitude is not None:
-        lat, lon = grid.latitude, grid.longitude
-        attributes = [
-            {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
-            {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
-        ]
-    else:
-        lat, lon = np.broadcast_to(grid.y[:, None], grid.shape), np.broadcast_to(grid.x, grid.shape)
-        attributes = [
-            {"long_name": f"{name} position in the domain (not a geographic grid)", "units": grid.unit} for name in "yx"
-        ]
-    for name, values, attribute in zip(("lat", "lon"), (lat, lon), attributes, strict=True):
-        variable = dataset.createVariable(name, np.float64, ("y", "x"), compression="zlib", complevel=1, shuffle=True)
-        variable.setncatts(attribute)
-        variable[:] = values
-
-
-def _define_members(group: netCDF4.Group, spec: EnsembleSpec) -> None:
-    group.createDimension("ensemble", len(spec.member_seeds))
-    ensemble = group.createVariable("ensemble", np.int32, ("ensemble",))
-    ensemble.setncatts({"standard_name": "realization", "long_name": "ensemble member", "units": "1"})
-    ensemble[:] = np.arange(len(spec.member_seeds))
-    seed = group.createVariable("seed", np.int64, ("ensemble",))
-    seed.setncatts({"long_name": "random seed of the member"})
-    seed[:] = np.array(spec.member_seeds, dtype=np.int64)
-    group.setncattr("coordinates", "seed")  # for xarray: not a predicted variable
-
-
-def _define_fields(
-    group: netCDF4.Group,
-    channels: tuple[Channel, ...],
-    dimensions: tuple[str, ...],
-    spec: EnsembleSpec,
-    significant_bits: int | None = None,
-) -> None:
-    native = group.name == "input_native"
-    shape = spec.coarse_grid.shape if native else spec.grid.shape
-    rounding: dict[str, Any] = (
-        {} if significant_bits is None else {"significant_digits": significant_bits, "quantize_mode": "BitRound"}
-    )
-    for channel in channels:
-        variable = group.createVariable(
-            channel.name,
-            np.float32,
-            dimensions,
-            chunksizes=(1,) * (len(dimensions) - 2) + shape,
-            compression="zlib",
-            complevel=1,
-            shuffle=True,
-            fill_value=np.float32(np.nan),
-            **rounding,
-        )
-        variable.setncatts(_field_attributes(channel, geographic=spec.grid.latitude is not None, native=native))
-
-
-def _field_attributes(channel: Channel, geographic: bool, native: bool) -> dict[str, str]:
-    attributes = {"units": channel.unit, "long_name": channel.long_name or channel.name}
-    if channel.standard_name:
-        attributes["standard_name"] = channel.standard_name
-    if not native:
-        attributes["coordinates"] = "lat lon"
-        if geographic:
-            attributes["grid_mapping"] = "/provenance/crs"
-    return attributes
-
-
-def _define_provenance(group: netCDF4.Group, spec: EnsembleSpec) -> None:
-    block = group.createVariable("block", np.int64, ("time",))
-    block.setncatts({"long_name": "label of the statistically independent block (trajectory, day) of each time"})
-    block[:] = spec.blocks
-    crs = group.createVariable("crs", np.int32, ())
-    crs.setncatts(grid_attributes(spec.grid))
-    crs[...] = 0
-    group.setncattr("record", encode_provenance(spec.provenance))
-
-
-def grid_attributes(grid: Grid) -> dict[str, Any]:
-    """Give the attributes of ``/provenance/crs``: what :class:`Grid` needs beside the coordinate arrays."""
-    geographic = grid.latitude is not None
-    reference: dict[str, Any] = (
-        {"grid_mapping_name": "latitude_longitude", "long_name": "geographic positions in lat and lon"}
-        if geographic
-        else {"long_name": "plane domain without geographic reference"}
-    )
-    return {
-        **reference,
-        "extent": np.array(grid.extent, dtype=np.float64),
-        "origin": np.array(grid.origin, dtype=np.float64),
-        "unit": grid.unit,
-        "registration": grid.registration,
-        "boundary": grid.boundary,
-    }
-
-
-def _global_attributes(spec: EnsembleSpec) -> dict[str, Any]:
-    names = ", ".join(channel.long_name or channel.name for channel in spec.output_channels)
-    model = str(spec.provenance.get("model_name", "unnamed model"))
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    source = f"physicsnemo_fs {physicsnemo_fs.__version__}, {model}"
-    attributes: dict[str, Any] = {
-        "Conventions": "CF-1.11, ACDD-1.3",
-        LAYOUT_ATTRIBUTE: LAYOUT_VERSION,
-        "title": f"Generated ensembles of {names}",
-        "summary": f"{spec.shape[0]} samples of {names} at each of {spec.shape[1]} times, conditional on coarse input",
-        "keywords": "downscaling, super-resolution, ensemble, generative model",
-        "source": source,
-        "history": f"{now} generated by {source}",
-        "date_created": now,
-        "time_coverage_start": str(spec.times[0].astype("datetime64[s]")) + "Z",
-        "time_coverage_end": str(spec.times[-1].astype("datetime64[s]")) + "Z",
-        "standard_name_vocabulary": "CF Standard Name Table",
-    }
-    if spec.grid.latitude is not None and spec.grid.longitude is not None:
-        for name, values in (("lat", spec.grid.latitude), ("lon", spec.grid.longitude)):
-            attributes[f"geospatial_{name}_min"] = float(values.min())
-            attributes[f"geospatial_{name}_max"] = float(values.max())
-    return attributes

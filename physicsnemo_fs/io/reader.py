@@ -14,8 +14,11 @@ import xarray as xr
 
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.io.layout import ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE, LAYOUT_VERSION
+from physicsnemo_fs.io.layout import COMPLETE, ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE, LAYOUT_VERSION
+from physicsnemo_fs.io.zarr_view import ZarrVariable, ZarrView
 
+AnyGroup = netCDF4.Dataset | ZarrView
+AnyVariable = netCDF4.Variable | ZarrVariable
 EARTH_RADIUS = 6371.0
 """Mean radius in km, for the extent of grids that come without one."""
 
@@ -29,7 +32,7 @@ class EnsembleFile:
     float32 with NaN where missing.
 
     Args:
-        path: A NetCDF-4 file.
+        path: A NetCDF-4 file, or a Zarr 3 folder of the same layout.
 
     Attributes:
         path: The file.
@@ -67,9 +70,22 @@ class EnsembleFile:
         self._dataset = _open(self.path)
         try:
             self._read_header()
-        except BaseException:
+        except InputError:
             self._dataset.close()
             raise
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+            OSError,
+            RuntimeError,
+        ) as error:
+            self._dataset.close()
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{self.path} cannot be read as an ensemble ({reason}); is it damaged?") from error
 
     def __enter__(self) -> "EnsembleFile":
         return self
@@ -89,6 +105,8 @@ class EnsembleFile:
                 f"{self.path.name} has layout {self.layout_version}, this version reads up to "
                 f"{LAYOUT_VERSION}; update physicsnemo-fs"
             )
+        if getattr(self._dataset.groups.get("provenance"), COMPLETE, 1) != 1:
+            raise InputError(f"{self.path.name} must be complete: it is not; run its generation again")
         self.variables = self.fields("prediction")
         if not self.variables:
             raise InputError(f"group 'prediction' of {self.path.name} must hold fields: it holds none")
@@ -163,12 +181,12 @@ class EnsembleFile:
         """Give the coarse input on its own grid, float32 ``[coarse y, coarse x]``."""
         return self._read("input_native", variable, time_index)
 
-    def _group(self, name: str) -> netCDF4.Group:
+    def _group(self, name: str) -> AnyGroup:
         if name not in self._dataset.groups:
             raise InputError(f"{self.path.name} must have a group {name!r}: it has {sorted(self.groups) or 'none'}")
         return self._dataset.groups[name]
 
-    def _variable(self, group: str, name: str) -> netCDF4.Variable:
+    def _variable(self, group: str, name: str) -> AnyVariable:
         variables = self._group(group).variables
         if name not in variables:
             raise InputError(
@@ -198,7 +216,7 @@ class EnsembleFile:
             )
         return field
 
-    def _root_or_group(self, name: str) -> netCDF4.Variable | None:
+    def _root_or_group(self, name: str) -> AnyVariable | None:
         for holder in (self._dataset, self._dataset.groups["prediction"]):
             if name in holder.variables:
                 return holder.variables[name]
@@ -251,14 +269,16 @@ class EnsembleFile:
         return _geographic_grid((height, width), lat[:].data, lon[:].data)
 
 
-def _open(path: Path) -> netCDF4.Dataset:
-    if not path.is_file():
+def _open(path: Path) -> AnyGroup:
+    folder = path.suffix == ".zarr" and path.is_dir()
+    if not (folder or path.is_file()):
         raise InputError(f"no such file: {path}")
     try:
-        return netCDF4.Dataset(path, "r")
+        return ZarrView(path) if folder else netCDF4.Dataset(path, "r")
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{path} is not a readable NetCDF-4 file ({error}); is it truncated, or of another format?"
+            f"{path} is not a readable {'Zarr 3 folder' if folder else 'NetCDF-4 file'} ({error}); is it truncated, or "
+            "of another format?"
         ) from error
 
 
@@ -270,7 +290,7 @@ def _member_axis(dimensions: Sequence[str]) -> int | None:
     return next((i for i, name in enumerate(dimensions) if name in ENSEMBLE_ALIASES), None)
 
 
-def _declared_grid(shape: tuple[int, int], crs: netCDF4.Variable) -> Grid:
+def _declared_grid(shape: tuple[int, int], crs: AnyVariable) -> Grid:
     (extent_y, extent_x), (origin_y, origin_x) = crs.extent.tolist(), crs.origin.tolist()
     return Grid(shape, (extent_y, extent_x), (origin_y, origin_x), crs.registration, crs.boundary, crs.unit)
 

@@ -1,21 +1,19 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Writing generated ensembles, whole or not at all."""
+"""Writing a file of generated ensembles in one go, whole or not at all."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import netCDF4
-import numpy as np
-import torch
-
-from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import atomic_path
-from physicsnemo_fs.io.layout import EnsembleSpec, define_layout
-
-Array = np.ndarray | torch.Tensor
+from physicsnemo_fs.files import atomic_path, make_folder
+from physicsnemo_fs.io import zarr_folder
+from physicsnemo_fs.io.fields import Array, Fields, Place, fields_of, places_of, round_bits
+from physicsnemo_fs.io.layout import EnsembleSpec
+from physicsnemo_fs.io.netcdf_file import NetCDFFile, deflate
+from physicsnemo_fs.io.pieces import put_in_place, require_format
 
 
 class EnsembleWriter:
@@ -25,7 +23,7 @@ class EnsembleWriter:
     exception, a file that already has this name is untouched.
 
     Args:
-        path: Final name of the file.
+        path: Final name: ``.nc`` for NetCDF, ``.zarr`` for a Zarr folder.
         spec: What the file will hold.
         significant_bits: Mantissa bits kept of predicted values, 1 to 23 (bit rounding compresses better);
             ``None`` keeps float32.
@@ -35,7 +33,7 @@ class EnsembleWriter:
 
     Example:
         >>> import tempfile
-        >>> from physicsnemo_fs.data.types import Grid
+        >>> from physicsnemo_fs.data.types import Channel, Grid
         >>> grid, coarse = Grid((8, 8), (1.0, 1.0)), Grid((2, 2), (1.0, 1.0))
         >>> days = np.array(["2020-01-01"], dtype="datetime64[ns]")
         >>> t2m = (Channel("t2m", "K"),)
@@ -54,11 +52,11 @@ class EnsembleWriter:
         if significant_bits is not None and not 1 <= significant_bits <= 23:
             raise InputError(f"significant_bits of float32 must be 1 to 23: got {significant_bits}")
         self.path = Path(path)
+        require_format(self.path)
         self.spec = spec
         self._significant_bits = significant_bits
-        self._dataset: netCDF4.Dataset | None = None
-        self._members_written = np.zeros((spec.times.size, len(spec.member_seeds)), dtype=bool)
-        self._fields_written = {group: np.zeros(spec.times.size, dtype=bool) for group in spec.field_groups}
+        self._target: NetCDFFile | zarr_folder.ZarrFolder | None = None
+        self._written: set[Place] = set()
 
     def __enter__(self) -> "EnsembleWriter":
         self._session_context = self._session()
@@ -70,14 +68,33 @@ class EnsembleWriter:
 
     @contextmanager
     def _session(self) -> Iterator[None]:
+        with self._netcdf() if self.path.suffix == ".nc" else self._zarr():
+            yield
+
+    @contextmanager
+    def _netcdf(self) -> Iterator[None]:
         with atomic_path(self.path) as temporary:
-            try:
-                with netCDF4.Dataset(temporary, "w", format="NETCDF4") as self._dataset:
-                    define_layout(self._dataset, self.spec, self._significant_bits)
+            with NetCDFFile(temporary, self.spec, self._significant_bits) as self._target:
+                try:
                     yield
-                    self._require_complete()
+                finally:
+                    file, self._target = self._target, None
+                self._require_complete()
+                file.finish()
+
+    @contextmanager
+    def _zarr(self) -> Iterator[None]:
+        with tempfile.TemporaryDirectory(prefix=f".{self.path.stem}.", dir=make_folder(self.path.parent)) as folder:
+            temporary = Path(folder) / self.path.name
+            zarr_folder.define(temporary, self.spec, self._significant_bits)
+            self._target = zarr_folder.ZarrFolder(temporary)
+            try:
+                yield
             finally:
-                self._dataset = None
+                self._target = None
+            self._require_complete()
+            zarr_folder.finish(temporary)
+            put_in_place(temporary, self.path)
 
     def write(
         self,
@@ -106,85 +123,43 @@ class EnsembleWriter:
         Raises:
             InputError: If an index, a shape or a value does not fit, or the disk is full.
         """
-        if self._dataset is None:
+        if self._target is None:
             raise RuntimeError("EnsembleWriter.write works only inside its with block")
-        dataset = self._dataset
-        time_index = self._checked_time(time_index)
-        fields = {"input": input, "input_native": input_native, "truth": truth, "regression": regression}
+        positions = range(*members.indices(len(self.spec.member_seeds)))
+        given = {"input": input, "input_native": input_native, "truth": truth, "regression": regression}
+        fields = fields_of(self.spec, time_index, prediction, positions, **given)
         try:
-            self._write_members(dataset, time_index, prediction, members)
-            for group, values in fields.items():
-                if values is not None:
-                    self._write_fields(dataset, group, time_index, values)
+            self._put(fields)
         except (OSError, RuntimeError) as error:
             raise InputError(f"could not write to {self.path.parent}: {error}; is the disk full?") from error
 
-    def _checked_time(self, time_index: int) -> int:
-        count = self.spec.times.size
-        if not 0 <= time_index < count:
-            raise InputError(f"time_index must be 0 to {count - 1}: got {time_index}")
-        return int(time_index)
-
-    def _write_members(self, dataset: netCDF4.Dataset, time_index: int, prediction: Array, members: slice) -> None:
-        positions = range(*members.indices(len(self.spec.member_seeds)))
-        channels = self.spec.output_channels
-        values = _to_float32(prediction)
-        _require_shape("prediction", values, (len(positions), len(channels), *self.spec.grid.shape))
-        self._require_finite(values, time_index, positions)
-        group = dataset["prediction"]
-        for c, channel in enumerate(channels):
-            variable = group[channel.name]
-            for position, field in zip(positions, values[:, c], strict=True):
-                variable[position, time_index] = field
-        self._members_written[time_index, list(positions)] = True
-
-    def _require_finite(self, values: np.ndarray, time_index: int, positions: range) -> None:
-        bad = ~np.isfinite(values).all(axis=(2, 3))
-        if bad.any():
-            row, c = np.argwhere(bad)[0]
-            raise InputError(
-                f"predictions must be finite: {self.spec.output_channels[c].name!r} at time index "
-                f"{time_index} ({self.spec.times[time_index]}), member {positions[row]} (seed "
-                f"{self.spec.member_seeds[positions[row]]}) is not; check the checkpoint and the precision"
-            )
-
-    def _write_fields(self, dataset: netCDF4.Dataset, name: str, time_index: int, values: Array) -> None:
-        if name not in self.spec.field_groups:
-            raise InputError(f"{name} was given for a file declared without it; set has_{name}=True in the spec")
-        array = _to_float32(values)
-        grid = self.spec.coarse_grid if name == "input_native" else self.spec.grid
-        selected: list[tuple[int, Channel]] = (
-            list(self.spec.current_inputs) if name.startswith("input") else list(enumerate(self.spec.output_channels))
-        )
-        count = len(self.spec.input_channels) if name.startswith("input") else len(self.spec.output_channels)
-        _require_shape(name, array, (count, *grid.shape))
-        for position, channel in selected:
-            dataset[name][channel.name][time_index] = array[position]
-        self._fields_written[name][time_index] = True
+    def _put(self, fields: Fields) -> None:
+        for place, field in fields:
+            rounded = round_bits(field, self._significant_bits if place.group == "prediction" else None)
+            if isinstance(self._target, NetCDFFile):
+                self._target.put(place, deflate(rounded))
+            elif self._target is not None:
+                self._target.put(place, rounded)
+            self._written.add(place)
 
     def _require_complete(self) -> None:
-        missing = np.argwhere(~self._members_written)
-        if missing.size:
+        times, members = range(self.spec.times.size), range(len(self.spec.member_seeds))
+        missing = [
+            (time, member)
+            for time in times
+            for member in members
+            if not self._written.issuperset(places_of(self.spec, time, [member], whole=False))
+        ]
+        if missing:
             raise InputError(
-                f"every (time, member) must be written: {len(missing)} of {self._members_written.size} are "
+                f"every (time, member) must be written: {len(missing)} of {len(times) * len(members)} are "
                 f"missing, first time index {missing[0][0]}, member {missing[0][1]}; "
                 f"{self.path.name} was not made"
             )
-        for group, written in self._fields_written.items():
-            if not written.all():
-                raise InputError(
-                    f"{group} must be written for every time: time index {int(np.argmin(written))} has none; "
-                    f"{self.path.name} was not made"
-                )
-
-
-def _to_float32(values: Array) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().to("cpu", torch.float32).numpy()
-    with np.errstate(over="ignore"):
-        return np.asarray(values, dtype=np.float32)
-
-
-def _require_shape(name: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
-    if values.shape != expected:
-        raise InputError(f"{name} must have shape {expected}: got {values.shape}")
+        for time in times:
+            for place in places_of(self.spec, time, [], whole=True):
+                if place not in self._written:
+                    raise InputError(
+                        f"{place.group} must be written for every time: time index {time} has none; "
+                        f"{self.path.name} was not made"
+                    )

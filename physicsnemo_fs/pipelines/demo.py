@@ -15,7 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from physicsnemo_fs.config import DemoConfig, GenerateConfig, GenerationConfig, GenerationIOConfig, PerformanceConfig
+from physicsnemo_fs.config import (
+    DemoConfig,
+    GenerateConfig,
+    GenerationConfig,
+    GenerationIOConfig,
+    GenerationPerformanceConfig,
+)
 from physicsnemo_fs.files import make_folder, read_json, write_json
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import Consistency, same_seed_consistency
@@ -73,7 +79,7 @@ def demo(config: DemoConfig) -> Path:
     }
     for path, resolution, mode in files.values():
         with watch.step(f"generate {path.name}"):
-            generate(_generation(config, path, resolution, mode), reuse=True)
+            generate(_generation(config, path, resolution, mode))
     with watch.step("score"):
         scores = score([files["samples"][0], files["dressed"][0]], output / f"scores_{base}", kmax=config.kmax)
         fine_scores = score([files["fine"][0]], output / f"scores_{config.fine_resolution}", kmax=config.kmax)
@@ -110,10 +116,11 @@ def _generation(config: DemoConfig, path: Path, resolution: int, mode: str) -> G
             seed_batch_size=config.seed_batch_size,
             resolution=resolution,
             inference_mode=mode,
+            replace=True,
             io=GenerationIOConfig(output_filename=str(path)),
         ),
         sampler=config.sampler,
-        perf=PerformanceConfig(num_threads=threads),
+        perf=GenerationPerformanceConfig(num_threads=threads),
     )
 
 

@@ -3,7 +3,7 @@
 """What makes the members of an ensemble: diffusion, the mean alone, or a mean dressed with a Gaussian field."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -26,23 +26,35 @@ DRESSING_SAMPLES = 256
 """Most validation samples that a dressing is fitted to."""
 
 
+Watch = Callable[[], None] | None
+
+
 class MemberSource(Protocol):
-    """Makes members of an ensemble."""
+    """Makes members of an ensemble.
+
+    Attributes:
+        evaluations: Network evaluations a member, that of the mean not counted.
+    """
+
+    evaluations: int
 
     def members(
         self,
         mean: Float[Tensor, "batch channel height width"] | None,
         condition: Float[Tensor, "batch condition height width"],
         keys: list[int],
+        watch: Watch = None,
     ) -> Float[Tensor, "batch channel height width"]:
-        """Give one normalised member for each mean, condition and key."""
+        """Give one normalised member for each mean, condition and key; ``watch`` is called at every evaluation."""
         ...
 
 
 class RegressionOnly:
     """The mean itself."""
 
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+    evaluations = 0
+
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int], watch: Watch = None) -> Tensor:
         """Give one member for each mean."""
         assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
         return mean
@@ -58,22 +70,25 @@ class Diffused:
 
     def __init__(self, sampler: ResidualSampler, with_mean: bool):
         self.sampler, self.with_mean = sampler, with_mean
+        self.evaluations = sampler.evaluations
 
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int], watch: Watch = None) -> Tensor:
         """Give one member for each mean."""
         if self.with_mean and mean is not None:
             condition = torch.cat([mean, condition], dim=1)
-        residual = self.sampler.sample(condition, keys)
+        residual = self.sampler.sample(condition, keys, watch)
         return residual if mean is None else mean + residual
 
 
 class Dressed:
     """The mean and a Gaussian field."""
 
+    evaluations = 0
+
     def __init__(self, dressing: DressedMean):
         self.dressing = dressing
 
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int]) -> Tensor:
+    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int], watch: Watch = None) -> Tensor:
         """Give one member for each mean."""
         assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
         return self.dressing.sample(mean, keys)

@@ -165,7 +165,7 @@ def test_a_full_disk_is_reported(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(EnsembleWriter, "_write_members", full)
+    monkeypatch.setattr("physicsnemo_fs.io.netcdf_file.NetCDFFile.put", full)
     with pytest.raises(InputError, match="disk full"):
         with EnsembleWriter(tmp_path / "samples.nc", make_spec()) as writer:
             writer.write(0, np.zeros((3, 2, 8, 12)))

@@ -14,17 +14,26 @@ LONGEST_WAIT = 120
 """Seconds after which a rank counts as hanging."""
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def place(rank, world_size, port):
+    """Give the environment of a rank."""
+    found = {"RANK": rank, "WORLD_SIZE": world_size, "LOCAL_RANK": rank, "MASTER_PORT": port}
+    return {k: str(v) for k, v in found.items()} | {"MASTER_ADDR": "localhost"}
+
+
 def on_ranks(world_size, task, *arguments, longest=LONGEST_WAIT):
     """Run ``task(*arguments)`` on forked ranks; give their exit statuses, -9 of those that had to be killed."""
     if torch.cuda.is_available():
         pytest.skip("ranks on CPUs only: a CUDA context does not survive a fork")
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def run(rank):
-        place = {"RANK": rank, "WORLD_SIZE": world_size, "LOCAL_RANK": rank, "MASTER_PORT": port}
-        os.environ.update({k: str(v) for k, v in place.items()} | {"MASTER_ADDR": "localhost"})
+        os.environ.update(place(rank, world_size, port))
         torch.set_num_threads(1)  # makes torch's thread pool anew, before several threads of the fork would
         task(*arguments)
 

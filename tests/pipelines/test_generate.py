@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_run import small_config, small_dataset
+import torch
+from generated import configuration, members
+from small_run import small_config
 
-from physicsnemo_fs.config import GenerateConfig, GenerationConfig, GenerationIOConfig, SamplerConfig
+from physicsnemo_fs.config import SamplerConfig
+from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import same_seed_consistency
@@ -16,21 +19,6 @@ from physicsnemo_fs.pipelines import member_sources
 from physicsnemo_fs.pipelines.checkpoints import newest
 from physicsnemo_fs.pipelines.generate import generate, generate_regions
 from physicsnemo_fs.pipelines.train import train
-
-SAMPLER = SamplerConfig(num_steps=3)
-
-
-def configuration(data, run_dir, path, sampler=SAMPLER, **generation):
-    io = GenerationIOConfig(output_filename=str(path))
-    options = GenerationConfig(num_ensembles=3, io=io)
-    return GenerateConfig(
-        run_dir=str(run_dir), dataset=small_dataset(data), generation=replace(options, **generation), sampler=sampler
-    )
-
-
-def members(path):
-    with EnsembleFile(path) as file:
-        return np.stack([file.prediction("vorticity", t) for t in range(len(file.times))])
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +93,19 @@ def test_a_grid_finer_than_any_truth_is_the_same_function_without_truth(samples,
     assert same_seed_consistency(members(samples), members(path)).field < 1e-5
 
 
-def test_a_reused_file_is_kept_and_another_configuration_replaces_it(data, run_dir, tmp_path):
+def test_a_finished_file_is_kept_and_another_configuration_replaces_it_only_on_demand(data, run_dir, tmp_path):
     config = configuration(data, run_dir, tmp_path / "x.nc", num_ensembles=1)
-    path = generate(config, reuse=True)
+    path = generate(config)
     first = path.stat().st_mtime_ns
-    assert generate(config, reuse=True).stat().st_mtime_ns == first
+    assert generate(replace(config, perf=replace(config.perf, num_threads=1))).stat().st_mtime_ns == first
     config.generation.seed = 5
-    assert generate(config, reuse=True).stat().st_mtime_ns > first
+    with pytest.raises(InputError, match=r"another config\.generation\.seed \(0 there, 5 here\).*replace=true"):
+        generate(config)
+    assert path.stat().st_mtime_ns == first
+    config.generation.replace = True
+    assert generate(config).stat().st_mtime_ns > first
+    with EnsembleFile(path) as file:
+        assert list(file.seeds) == [5]
 
 
 def test_each_region_has_a_file_and_noise_of_its_own(data, run_dir, tmp_path, monkeypatch):
@@ -138,6 +132,13 @@ def test_churn_gives_other_samples(samples, data, run_dir, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"times": [], "times_range": ["2000-01-01", "2000-01-02"]}, "exclude each other"),
+        ({"times": []}, "must name a time"),
+        ({"times_range": ["2000-01-02", "2000-01-01"]}, "must be .start, end, hours."),
+        ({"times_range": ["2000-01-02"]}, "must be .start, end, hours."),
+        ({"times_range": ["2000-01-01", "2000-01-02", -6]}, "must be .start, end, hours."),
+        ({"times_range": ["1999-01-01", "1999-01-02", 24]}, "1999-01-01.* is not among the 4 times"),
+        ({"seed_batch_size": 2.5}, "a whole number from 1, or auto"),
         ({"times": ["1999-01-01"]}, "is not among the 4 times of the split, which run from"),
         ({"times": ["yesterday"]}, "must be ISO times"),
         ({"num_ensembles": 0}, "num_ensembles must be at least 1"),
@@ -181,6 +182,91 @@ def test_a_mean_of_another_training_is_refused(data, run_dir, tmp_path):
         generate(config)
 
 
-def test_the_output_is_netcdf_by_name(data, run_dir, tmp_path):
-    with pytest.raises(InputError, match=r"must end in \.nc: got .*s\.png"):
+def test_the_format_is_told_by_the_name(data, run_dir, tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.nc or \.zarr: got .*s\.png"):
         generate(configuration(data, run_dir, tmp_path / "s.png"))
+
+
+def test_a_range_of_times_is_generated(samples, data, run_dir, tmp_path):
+    with EnsembleFile(samples) as file:
+        start, end = str(file.times[0]), str(file.times[1])
+        hours = float((file.times[1] - file.times[0]) / np.timedelta64(1, "h"))
+    path = generate(configuration(data, run_dir, tmp_path / "r.nc", times_range=[start, end, hours]))
+    assert np.array_equal(members(path), members(samples)[:2])
+
+
+def test_zarr_holds_what_netcdf_holds(samples, data, run_dir, tmp_path):
+    path = generate(configuration(data, run_dir, tmp_path / "s.zarr", picture=True))
+    assert (tmp_path / "s.png").exists()
+    assert np.array_equal(members(path), members(samples))
+    with EnsembleFile(path) as file, EnsembleFile(samples) as other:
+        assert file.grid == other.grid
+        assert list(file.seeds) == list(other.seeds)
+        for name in ("truth", "regression", "input", "input_native"):
+            assert np.array_equal(getattr(file, name)("vorticity", 1), getattr(other, name)("vorticity", 1))
+    assert generate(configuration(data, run_dir, path)) == path
+
+
+def test_bits_are_rounded_on_demand(samples, data, run_dir, tmp_path):
+    config = configuration(data, run_dir, tmp_path / "b.nc")
+    config.generation.io.significant_bits = 8
+    path = generate(config)
+    assert 0 < np.abs(members(path) / members(samples) - 1).max() <= 2.0**-9
+    assert path.stat().st_size < 0.8 * samples.stat().st_size
+
+
+def test_a_dry_run_says_the_plan_and_writes_nothing(data, run_dir, tmp_path, capsys):
+    config = configuration(data, run_dir, tmp_path / "d.nc", seed_batch_size=2)
+    config.dry_run = True
+    generate(config)
+    text = capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    for part in ("3 of each of 4 times", "8 pieces of at most 2 samples, 0 of them finished", "60 of the denoiser"):
+        assert part in text
+    assert "vorticity" in text
+    config.dry_run = False
+    generate(config)
+    config.dry_run = True
+    generate(config)
+    assert "8 of them finished" in capsys.readouterr().out
+
+
+def test_the_batch_may_be_sized_by_the_memory(samples, data, run_dir, tmp_path):
+    path = generate(configuration(data, run_dir, tmp_path / "a.nc", seed_batch_size="auto"))
+    assert np.abs(members(path) - members(samples)).max() < 1e-5 * np.abs(members(samples)).max()
+    with EnsembleFile(path) as file:
+        assert file.provenance["batch"] == 12
+
+
+def test_a_full_memory_halves_the_calls(samples, data, run_dir, tmp_path, monkeypatch, caplog):
+    sample, sizes = ResidualSampler.sample, []
+
+    def limited(self, condition, keys, watch=None):
+        sizes.append(len(keys))
+        if len(keys) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sample(self, condition, keys, watch)
+
+    monkeypatch.setattr(ResidualSampler, "sample", limited)
+    path = generate(configuration(data, run_dir, tmp_path / "m.nc"))
+    assert max(sizes[3:]) <= 2
+    assert "do not fit into memory" in caplog.text
+    assert np.abs(members(path) - members(samples)).max() < 1e-5 * np.abs(members(samples)).max()
+
+
+def test_a_sample_that_does_not_fit_is_refused(data, run_dir, tmp_path, monkeypatch):
+    def full(self, condition, keys, watch=None):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(ResidualSampler, "sample", full)
+    with pytest.raises(InputError, match="one sample must fit into memory"):
+        generate(configuration(data, run_dir, tmp_path / "m.nc"))
+
+
+def test_compiled_networks_give_the_same_numbers(samples, data, run_dir, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled.append(type(self).__name__))
+    config = configuration(data, run_dir, tmp_path / "c.nc")
+    config.perf.torch_compile = True
+    assert np.array_equal(members(generate(config)), members(samples))
+    assert compiled == ["FSUNO", "FSUNO"]

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The networks that generate: found, loaded, and compared with each other and with the data."""
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.data.signature import normalisation
+from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.distributed import Ranks
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
+from physicsnemo_fs.pipelines.pretrained import Pretrained
+from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
+from physicsnemo_fs.pipelines.stages import regression_channels
+
+PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What generates: the mean, and the residual's denoiser unless it is not needed."""
+
+    regression: FSRegressionSR | None
+    diffusion: FSEDMPrecondSR | None
+    files: dict[str, str]
+
+
+MODEL_NAMES = {
+    "all": "ensemble",
+    "diffusion": "diffusion",
+    "regression": "regression mean",
+    "dressed": "dressed regression",
+    "dressed_interpolation": "dressed interpolation",
+}
+
+
+def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ranks) -> Networks:
+    """Load what ``generation.inference_mode`` needs onto this process's device.
+
+    Raises:
+        InputError: If a checkpoint is missing or of another kind.
+    """
+    mode, io, run_dir = config.generation.inference_mode, config.generation.io, Path(config.run_dir)
+    mean, residual = io.reg_ckpt_filename, io.res_ckpt_filename
+    if shipped is not None:
+        mean, residual = mean or str(shipped.regression), residual or str(shipped.diffusion)
+    files: dict[str, Path] = {}
+    if mode != "diffusion":
+        files["regression"] = _find(mean, run_dir / "regression", FSRegressionSR, "reg_ckpt_filename")
+    if mode in ("all", "diffusion"):
+        files["diffusion"] = _find(residual, run_dir / "diffusion", FSEDMPrecondSR, "res_ckpt_filename")
+    regression = load_network(files["regression"], FSRegressionSR) if "regression" in files else None
+    diffusion = load_network(files["diffusion"], FSEDMPrecondSR) if "diffusion" in files else None
+    if config.perf.torch_compile:
+        for network in (regression, diffusion):
+            if network is not None:
+                network.backbone.compile()
+    return Networks(
+        None if regression is None else regression.to(ranks.device),
+        None if diffusion is None else diffusion.to(ranks.device),
+        {name: file_hash(path) for name, path in files.items()},
+    )
+
+
+def _find(given: str | None, folder: Path, kind: type, key: str) -> Path:
+    path = Path(given) if given else newest(folder, f"{kind.__name__}.0.*.mdlus")
+    if path is None:
+        raise InputError(f"no {kind.__name__} checkpoint in {folder}: train first, or set generation.io.{key}")
+    return path
+
+
+def trained_channels(networks: Networks) -> dict[str, Channel] | None:
+    """Give the normalisation that the networks were trained with; ``None`` if they do not say."""
+    network = networks.diffusion or networks.regression
+    record = None if network is None else network.trained_on
+    return None if record is None else normalisation(record["data"])
+
+
+def require_fit(networks: Networks, dataset: DownscalingDataset) -> None:
+    """Refuse data that the networks were not trained on, and networks of different trainings.
+
+    Raises:
+        InputError: Naming the first difference.
+    """
+    _require_channels(networks, dataset)
+    _require_same(networks, dataset)
+
+
+def _require_channels(networks: Networks, dataset: DownscalingDataset) -> None:
+    conditions, outputs = regression_channels(dataset)
+    expected = {}
+    if networks.regression is not None:
+        expected["regression"] = (networks.regression, [conditions])
+    if networks.diffusion is not None:
+        with_mean = [conditions + outputs] if networks.regression is not None else []
+        expected["diffusion"] = (networks.diffusion, [conditions, *with_mean])
+    for name, (network, allowed) in expected.items():
+        if network.img_in_channels not in allowed or network.img_out_channels != outputs:
+            raise InputError(
+                f"the {name} checkpoint takes {network.img_in_channels} condition channels and gives "
+                f"{network.img_out_channels}, but the dataset has {conditions} and {outputs}; use the dataset "
+                "configuration it was trained with"
+            )
+
+
+def _require_same(networks: Networks, dataset: DownscalingDataset) -> None:
+    for name, network in (("regression", networks.regression), ("diffusion", networks.diffusion)):
+        if network is not None:
+            require_same_data(network, f"{name} checkpoint", dataset)
+    if networks.regression is not None and networks.diffusion is not None:
+        require_same_run(networks.regression, networks.diffusion)
+
+
+def provenance_of(config: GenerateConfig, networks: Networks) -> dict[str, Any]:
+    """Give what made a result, as JSON types."""
+    return {
+        "model_name": MODEL_NAMES[config.generation.inference_mode],
+        "config": asdict(config),
+        "checkpoints": networks.files,
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+    }
