@@ -25,6 +25,9 @@ class ZarrVariable:
             raise ValueError(f"{array.path} must name its {array.ndim} dimensions: it names {self.dimensions}")
         self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self._array.path} has no attribute {name!r}")
+
     def ncattrs(self) -> list[str]:
         """Give the names of the attributes."""
         return list(self._array.attrs)
@@ -68,6 +71,9 @@ class ZarrView:
         except Exception as error:  # damaged metadata
             raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
         self._attributes = list(group.attrs)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self.name or 'the root'} has no attribute {name!r}")
 
     def ncattrs(self) -> list[str]:
         """Give the names of the attributes."""
