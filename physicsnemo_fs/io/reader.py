@@ -105,7 +105,8 @@ class EnsembleFile:
                 f"{self.path.name} has layout {self.layout_version}, this version reads up to "
                 f"{LAYOUT_VERSION}; update physicsnemo-fs"
             )
-        if getattr(self._dataset.groups.get("provenance"), COMPLETE, 1) != 1:
+        older = self.layout_version in (None, "1.0")
+        if getattr(self._dataset.groups.get("provenance"), COMPLETE, int(older)) != 1:
             raise InputError(f"{self.path.name} must be complete: it is not; run its generation again")
         self.variables = self.fields("prediction")
         if not self.variables:
