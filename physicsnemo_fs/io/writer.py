@@ -33,6 +33,7 @@ class EnsembleWriter:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> from physicsnemo_fs.data.types import Channel, Grid
         >>> grid, coarse = Grid((8, 8), (1.0, 1.0)), Grid((2, 2), (1.0, 1.0))
         >>> days = np.array(["2020-01-01"], dtype="datetime64[ns]")

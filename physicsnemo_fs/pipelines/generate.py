@@ -49,7 +49,7 @@ from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import find_pretrained
 from physicsnemo_fs.pipelines.stages import FirstGuess, Mean
 
-__all__ = ["MODEL_NAMES", "generate", "generate_regions"]
+__all__ = ["MODEL_NAMES", "Session", "generate", "generate_regions"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def generate_regions(config: GenerateConfig) -> list[Path]:
     """
     _require_possible(config)
     with process_group(config.perf.num_threads) as ranks:
-        session = _Session(config, ranks)
+        session = Session(config, ranks)
         if config.dry_run:
             return session.describe()
         return [session.write(path, region) for path, region in session.outputs]
@@ -97,8 +97,16 @@ def _require_possible(config: GenerateConfig) -> None:
     require_format(Path(generation.io.output_filename))
 
 
-class _Session:
-    """Networks, and what is made of them once for all regions."""
+class Session:
+    """Networks, and what is made of them once for all regions.
+
+    Args:
+        config: The whole configuration.
+        ranks: This process.
+
+    Raises:
+        InputError: If a checkpoint is missing or of another kind.
+    """
 
     def __init__(self, config: GenerateConfig, ranks: Ranks):
         self.config, self.ranks = config, ranks
@@ -119,7 +127,15 @@ class _Session:
         return [(path.with_stem(f"{path.stem}_{region}"), region) for region in regions]
 
     def write(self, path: Path, region: str | None) -> Path:
-        """Generate one region to one result."""
+        """Generate one region to one result, together with the other processes.
+
+        Args:
+            path: The result.
+            region: One of the split's regions; ``None`` where there are none.
+
+        Raises:
+            InputError: As :func:`generate_regions`.
+        """
         ranks, generation = self.ranks, self.config.generation
         finished = ranks.is_main and is_finished(path, self._provenance(region), generation.replace)
         if json.loads(ranks.tell(json.dumps(finished))):
@@ -127,7 +143,7 @@ class _Session:
             if ranks.is_main:
                 clear_leftovers(path)
             return path
-        job = self._job(region)
+        job = self.job(region)
         with claimed(path) if ranks.is_main else nullcontext():
             self._work(path, job)
         if generation.picture and ranks.is_main:
@@ -138,7 +154,7 @@ class _Session:
         """Print what would be made, and give the results there would be."""
         for path, region in self.outputs:
             finished = is_finished(path, self._provenance(region), self.config.generation.replace)
-            job = self._job(region)
+            job = self.job(region)
             work = Work(path, job.spec, self.config.generation.io.significant_bits)
             state = None if finished else work.peek(self._content(job))
             batch = self._batch(job) if state is None else state.batch
@@ -150,7 +166,8 @@ class _Session:
     def _provenance(self, region: str | None) -> dict:
         return self.provenance if region is None else {**self.provenance, "region": region}
 
-    def _job(self, region: str | None) -> Job:
+    def job(self, region: str | None) -> Job:
+        """Open the data and say what is generated of a region."""
         generation, networks = self.config.generation, self.networks
         dataset = self._open(region)
         require_fit(networks, dataset)
