@@ -105,6 +105,7 @@ class ResidualSampler:
         condition: Float[Tensor, "batch condition height width"],
         keys: Sequence[int],
         watch: Callable[[], None] | None = None,
+        encoded: Float[Tensor, "batch encoded_channel grid_height grid_width"] | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
         """Draw one residual for each condition.
 
@@ -112,6 +113,8 @@ class ResidualSampler:
             condition: Conditions on the output grid.
             keys: One key per sample; the sample is a function of its key and its condition alone.
             watch: Called before every evaluation of the network; what it raises ends the sampling.
+
+            encoded: What the denoiser's ``encode`` gave for the conditions, which is then not done at every evaluation.
 
         Raises:
             InputError: If there is not one key per condition.
@@ -124,6 +127,8 @@ class ResidualSampler:
         def clean(x: Tensor, t: Tensor) -> Tensor:
             if watch is not None:
                 watch()
+            if encoded is not None:
+                return self.denoiser(x, t, encoded=encoded).to(x.dtype)
             return self.denoiser(x, t, condition).to(x.dtype)
 
         rhs = self.scheduler.get_denoiser(x0_predictor=clean)

@@ -101,8 +101,12 @@ class FSEDMPrecondSR(FSModule):
         sigma: Tensor | None = None,
         t: Tensor | None = None,
         condition: Tensor | None = None,
+        encoded: Tensor | None = None,
     ) -> Float[Tensor, "batch out_channel height width"]:
-        """Give the denoised field for either call convention; the result has the parameters' dtype."""
+        """Give the denoised field for either call convention; the result has the parameters' dtype.
+
+        ``encoded`` may stand for the condition: what :meth:`encode` gave for it.
+        """
         refuse_set(
             class_labels=class_labels,
             embedding_selector=embedding_selector,
@@ -127,9 +131,19 @@ class FSEDMPrecondSR(FSModule):
         level = torch.as_tensor(levels[0], dtype=torch.float64 if isinstance(levels[0], float) else None)
         context = torch.autocast(x.device.type, enabled=False) if force_fp32 else nullcontext()
         with context:
-            return self._denoise(x, level, field)
+            return self._denoise(x, level, field, encoded)
 
-    def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
+    def encode(self, condition: Float[Tensor, "batch in_channel height width"]) -> Tensor | None:
+        """Do once what the backbone does with the condition at every call; ``None`` where it cannot be separated.
+
+        Args:
+            condition: The conditions of samples that share them.
+        """
+        check_fields("the condition", condition, self.img_in_channels)
+        encode = getattr(self.backbone, "encode", None)
+        return None if encode is None else encode(condition.to(parameter_dtype(self)))
+
+    def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor | None, encoded: Tensor | None = None) -> Tensor:
         dtype = parameter_dtype(self)
         x = x.to(dtype)
         check_fields("x", x, self.img_out_channels)
@@ -137,7 +151,13 @@ class FSEDMPrecondSR(FSModule):
         sigma_data = torch.as_tensor(self.sigma_data, dtype=dtype, device=x.device).reshape(1, -1, 1, 1)
         total = torch.hypot(sigma, sigma_data)
         arguments = [x / total]
-        if condition is not None:
+        if encoded is not None:
+            if encoded.shape[:2] != (x.shape[0], self.img_in_channels):
+                raise ValueError(
+                    f"an encoded condition has shape [{x.shape[0]}, {self.img_in_channels}, ...]: got "
+                    f"{tuple(encoded.shape)}; call encode(condition)"
+                )
+        elif condition is not None:
             check_fields("the condition", condition, self.img_in_channels)
             if condition.shape[0] != x.shape[0] or condition.shape[-2:] != x.shape[-2:]:
                 raise ValueError(
@@ -148,7 +168,8 @@ class FSEDMPrecondSR(FSModule):
             raise ValueError(f"this network needs a condition with {self.img_in_channels} channels: got none")
         smallest = torch.finfo(dtype).tiny
         label = sigma.flatten().clamp(min=smallest).log() / 4
-        update = self.backbone(torch.cat(arguments, dim=1), label).to(dtype)
+        more = {} if encoded is None else {"encoded": encoded}
+        update = self.backbone(torch.cat(arguments, dim=1), label, **more).to(dtype)
         return (sigma_data / total) ** 2 * x + sigma * (sigma_data / total) * update
 
     def _noise_levels(self, sigma: Tensor, x: Tensor) -> Tensor:

@@ -154,9 +154,16 @@ class FSUNO(FSModule):
         self,
         x: Float[Tensor, "batch in_channel height width"],
         noise_labels: Float[Tensor, " batch"] | None = None,
+        encoded: Float[Tensor, "batch encoded_channel grid_height grid_width"] | None = None,
     ) -> Float[Tensor, "batch out_channel height width"]:
-        """Apply the operator; ``noise_labels`` is the embedded noise level, zero if absent."""
-        check_fields("x", x, self.in_channels, SMALLEST_GRID)
+        """Apply the operator.
+
+        Args:
+            x: Input functions.
+            noise_labels: The embedded noise level, zero if absent.
+            encoded: The last input channels as :meth:`encode` gives them; ``x`` then holds the others.
+        """
+        check_fields("x", x, self.in_channels - (0 if encoded is None else encoded.shape[1]), SMALLEST_GRID)
         if noise_labels is None:
             noise_labels = x.new_zeros(x.shape[0])
         embedding = self.embedding(noise_labels)
@@ -169,8 +176,24 @@ class FSUNO(FSModule):
         extended = (x.shape[-2], x.shape[-1])
         extended_grids = [self._extended_shape(grid) for grid in grids]
         pinned = fourier_resample(x, extended_grids[0]).to(parameter_dtype(self))
+        if encoded is not None:
+            pinned = torch.cat([pinned, encoded], dim=1)
         hidden = self.stack(self._append_coordinates(pinned, grids[0]), embedding, extended_grids)
         return crop(fourier_resample(hidden, extended), native)
+
+    def encode(
+        self, x: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel grid_height grid_width"] | None:
+        """Give input channels on the grid of the first level, so that many calls can share them.
+
+        Returns:
+            What ``forward`` takes as ``encoded``; ``None`` for the pure spectral operator, which computes on the
+            input's own grid.
+        """
+        if self.level_grid is None:
+            return None
+        grid = self._extended_shape(self.level_shapes((x.shape[-2], x.shape[-1]))[0])
+        return fourier_resample(self._extend(x), grid).to(parameter_dtype(self))
 
     def _extend(self, x: Tensor) -> Tensor:
         return extend(x, MARGIN) if self.boundary == "pad" else x

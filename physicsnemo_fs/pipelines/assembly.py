@@ -102,6 +102,8 @@ def _open_flow(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening: O
             "dataset.lowres_scale_factor must divide dataset.reference_resolution: got "
             f"{config.lowres_scale_factor} and {config.reference_resolution}"
         )
+    if isinstance(config, KolmogorovDatasetConfig) and config.window_size:
+        _require_windows(config, opening.split)
     return KolmogorovDataset(
         _flow_source(config, opening),
         opening.resolution or config.resolution or config.reference_resolution,
@@ -110,6 +112,22 @@ def _open_flow(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening: O
         window_size=config.window_size,
         truth_required=opening.truth_required,
     )
+
+
+def _require_windows(config: KolmogorovDatasetConfig, split: str) -> None:
+    """Refuse trajectories without room for a window before anything is simulated; training also opens validation."""
+    for name in ("train", "validation") if split == "train" else (split,):
+        frames, needed = getattr(config, f"{name}_frames"), 2 * config.window_size + 1
+        if frames < needed:
+            raise InputError(
+                f"dataset.window_size={config.window_size} needs {needed} frames a trajectory: got "
+                f"dataset.{name}_frames={frames}; give {needed} or more"
+            )
+        if name != "train" and config.evaluation_interval not in (None, config.interval):
+            raise InputError(
+                f"with dataset.window_size={config.window_size} frames must be dataset.interval={config.interval:g} "
+                f"apart: got dataset.evaluation_interval={config.evaluation_interval:g}; set it to null"
+            )
 
 
 def _flow_source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening: Opening) -> FieldSource:

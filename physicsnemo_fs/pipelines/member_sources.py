@@ -44,17 +44,42 @@ class MemberSource(Protocol):
         condition: Float[Tensor, "batch condition height width"],
         keys: list[int],
         watch: Watch = None,
+        encoded: Tensor | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
-        """Give one normalised member for each mean, condition and key; ``watch`` is called at every evaluation."""
+        """Give one normalised member for each mean, condition and key.
+
+        Args:
+            mean: The mean, if there is one.
+            condition: Conditions of both networks.
+            keys: Keys of the noise.
+            watch: Called before every evaluation.
+            encoded: What :meth:`encode` gave, for each sample.
+        """
+        ...
+
+    def encode(self, mean: Tensor | None, condition: Tensor) -> Tensor | None:
+        """Do once for the members of a time what need not be done for each; ``None`` if there is nothing."""
         ...
 
 
-class RegressionOnly:
-    """The mean itself."""
-
+class _Immediate:
     evaluations = 0
 
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int], watch: Watch = None) -> Tensor:
+    def encode(self, mean: Tensor | None, condition: Tensor) -> None:
+        """Do nothing: there is nothing to share."""
+
+
+class RegressionOnly(_Immediate):
+    """The mean itself."""
+
+    def members(
+        self,
+        mean: Tensor | None,
+        condition: Tensor,
+        keys: list[int],
+        watch: Watch = None,
+        encoded: Tensor | None = None,
+    ) -> Tensor:
         """Give one member for each mean."""
         assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
         return mean
@@ -72,23 +97,43 @@ class Diffused:
         self.sampler, self.with_mean = sampler, with_mean
         self.evaluations = sampler.evaluations
 
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int], watch: Watch = None) -> Tensor:
+    def members(
+        self,
+        mean: Tensor | None,
+        condition: Tensor,
+        keys: list[int],
+        watch: Watch = None,
+        encoded: Tensor | None = None,
+    ) -> Tensor:
         """Give one member for each mean."""
-        if self.with_mean and mean is not None:
-            condition = torch.cat([mean, condition], dim=1)
-        residual = self.sampler.sample(condition, keys, watch)
+        if encoded is None:
+            condition = self._given(mean, condition)
+        residual = self.sampler.sample(condition, keys, watch, encoded)
         return residual if mean is None else mean + residual
 
+    def encode(self, mean: Tensor | None, condition: Tensor) -> Tensor | None:
+        """Give the denoiser's conditions on the grid that it works on."""
+        encode = getattr(self.sampler.denoiser, "encode", None)
+        return None if encode is None else encode(self._given(mean, condition))
 
-class Dressed:
+    def _given(self, mean: Tensor | None, condition: Tensor) -> Tensor:
+        return torch.cat([mean, condition], dim=1) if self.with_mean and mean is not None else condition
+
+
+class Dressed(_Immediate):
     """The mean and a Gaussian field."""
-
-    evaluations = 0
 
     def __init__(self, dressing: DressedMean):
         self.dressing = dressing
 
-    def members(self, mean: Tensor | None, condition: Tensor, keys: list[int], watch: Watch = None) -> Tensor:
+    def members(
+        self,
+        mean: Tensor | None,
+        condition: Tensor,
+        keys: list[int],
+        watch: Watch = None,
+        encoded: Tensor | None = None,
+    ) -> Tensor:
         """Give one member for each mean."""
         assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
         return self.dressing.sample(mean, keys)

@@ -164,6 +164,21 @@ def test_missing_checkpoints_and_foreign_data_are_refused(data, run_dir, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_frames": 2}, r"window_size=1 needs 3 frames a trajectory: got dataset\.test_frames=2"),
+        ({"test_frames": 3, "evaluation_interval": 9.0}, r"interval=0\.5 apart: got dataset\.evaluation_interval=9"),
+    ],
+)
+def test_a_window_without_room_is_refused_before_anything_is_simulated(change, message, run_dir, tmp_path):
+    config = configuration(tmp_path / "data", run_dir, tmp_path / "s.nc")
+    dataset = replace(config.dataset, window_size=1, **change)
+    with pytest.raises(InputError, match=message):
+        generate(replace(config, dataset=dataset))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("change", "difference"),
     [({"lowres_scale_factor": 4}, "coarse_spacing"), ({"reynolds": 100.0}, r"input_channels\[0\]\.mean|std")],
 )
@@ -241,11 +256,11 @@ def test_the_batch_may_be_sized_by_the_memory(samples, data, run_dir, tmp_path):
 def test_a_full_memory_halves_the_calls(samples, data, run_dir, tmp_path, monkeypatch, caplog):
     sample, sizes = ResidualSampler.sample, []
 
-    def limited(self, condition, keys, watch=None):
+    def limited(self, condition, keys, watch=None, encoded=None):
         sizes.append(len(keys))
         if len(keys) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return sample(self, condition, keys, watch)
+        return sample(self, condition, keys, watch, encoded)
 
     monkeypatch.setattr(ResidualSampler, "sample", limited)
     path = generate(configuration(data, run_dir, tmp_path / "m.nc"))
@@ -255,7 +270,7 @@ def test_a_full_memory_halves_the_calls(samples, data, run_dir, tmp_path, monkey
 
 
 def test_a_sample_that_does_not_fit_is_refused(data, run_dir, tmp_path, monkeypatch):
-    def full(self, condition, keys, watch=None):
+    def full(self, condition, keys, watch=None, encoded=None):
         raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(ResidualSampler, "sample", full)

@@ -61,7 +61,8 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     if config.perf.torch_compile:
         for network in (regression, diffusion):
             if network is not None:
-                network.backbone.compile()
+                inner: Any = getattr(network, "backbone", network)
+                inner.compile()
     return Networks(
         None if regression is None else regression.to(ranks.device),
         None if diffusion is None else diffusion.to(ranks.device),

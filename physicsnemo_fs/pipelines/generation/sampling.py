@@ -15,7 +15,6 @@ from physicsnemo_fs.diffusion.residual import assemble_condition
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.io.fields import Fields, fields_of
 from physicsnemo_fs.io.layout import EnsembleSpec
-from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.generation.memory import Portions
 from physicsnemo_fs.pipelines.generation.plan import Piece
 from physicsnemo_fs.pipelines.member_sources import MemberSource
@@ -67,12 +66,14 @@ class Situation:
         batch: Their samples of the dataset.
         condition: Conditions of both networks.
         mean: The mean, if there is one.
+        encoded: What the source of members makes of both, once for all members.
     """
 
     times: range
     batch: Batch
     condition: Tensor
     mean: Tensor | None
+    encoded: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,12 @@ class PieceSampler:
                 situation = self._situation(piece.times)
             keys = job.keys(piece)
             which = torch.arange(len(keys), device=situation.condition.device) // len(piece.members)
-            mean, condition = situation.mean, situation.condition
+            mean, condition, encoded = situation.mean, situation.condition, situation.encoded
 
             def members(part: slice) -> Tensor:
                 rows = which[part]
-                return job.source.members(None if mean is None else mean[rows], condition[rows], keys[part], watch)
+                own_mean, own_encoded = (None if one is None else one[rows] for one in (mean, encoded))
+                return job.source.members(own_mean, condition[rows], keys[part], watch, own_encoded)
 
             with nvtx.annotate("sample"):
                 return Made(piece, situation, self.portions.run(members, len(keys)))
@@ -154,13 +156,13 @@ class PieceSampler:
         condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
         mean_of = job.mean
         mean = None if mean_of is None else self.portions.run(lambda part: mean_of(None, condition[part]), len(times))
-        self._last = Situation(times, batch, condition, mean)
+        self._last = Situation(times, batch, condition, mean, job.source.encode(mean, condition))
         return self._last
 
 
 def has_regression(mean: Mean | None) -> bool:
     """Whether a mean is a regression, which the file shows."""
-    return isinstance(mean, FSRegressionSR)
+    return isinstance(mean, torch.nn.Module)
 
 
 def _physical(values: Tensor, channels: tuple[Channel, ...]) -> np.ndarray:
