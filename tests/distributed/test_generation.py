@@ -262,7 +262,7 @@ def test_killed_at_random_times(configured, whole, whole_zarr, tmp_path):
 
 @pytest.mark.faults
 def test_killed_before_a_change_of_its_folder(configured, whole, whole_zarr, tmp_path):
-    draws = random.Random(12)
+    draws, changes = random.Random(12), {}
     for number in range(KILLS - KILLS // 2):
         suffix = (".nc", ".zarr")[number % 2]
         counted = tmp_path / f"counted_{number}"
@@ -273,7 +273,7 @@ def test_killed_before_a_change_of_its_folder(configured, whole, whole_zarr, tmp
 
         if number < 2:
             assert forked(count).wait(300) == 0
-            changes = {**(changes if number else {}), suffix: int((tmp_path / "changes").read_text())}
+            changes[suffix] = int((tmp_path / "changes").read_text())
         path = tmp_path / f"run_{number}" / f"s{suffix}"
 
         at = draws.randrange(changes[suffix])
