@@ -4,6 +4,7 @@
 # make demo        install into .venv and run the main job end to end; writes below outputs/
 # make test        the test suite and the linters
 # make test-faults  kill training and generation 20 times each at random points (minutes)
+# make e2s-test    install earth2studio into .venv-e2s beside this package and run the tests of the export in it
 # make bench-demo  the demo with three seeds beside the U-Net baseline (hours on a CPU, resumable)
 # make bench-kernels  time the spectral convolution on the CPU and the GPU (without one, write the byte model's table)
 
@@ -12,10 +13,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+E2S_VENV ?= .venv-e2s
 TODAY = $(shell date -u +%F)
 KIND = $(shell $(BIN)/python -c 'import torch; print("measured" if torch.cuda.is_available() else "modelled")')
 
-.PHONY: demo test lint check test-faults bench-demo bench-kernels docs clean
+.PHONY: demo test lint check test-faults e2s-test bench-demo bench-kernels docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -33,6 +35,16 @@ check: $(STAMP)
 
 test-faults: $(STAMP)
 	@PHYSICSNEMO_FS_KILLS=20 $(BIN)/python -m pytest -m faults --timeout=3600 tests/distributed
+
+e2s-test: $(E2S_VENV)/.installed
+	@PYTHONPATH= $(E2S_VENV)/bin/python -m pytest tests/export tests/pipelines/test_corrdiff_networks.py
+
+$(E2S_VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install python3.11 (or set PYTHON=...)"; exit 1; }
+	@test -x $(E2S_VENV)/bin/python || $(PYTHON) -m venv $(E2S_VENV)
+	@echo "installing into $(E2S_VENV) (about 5 minutes and 8 GB, mostly PyTorch)"
+	@$(E2S_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[earth2studio,test]'
+	@touch $@
 
 bench-demo: $(STAMP)
 	@$(BIN)/python benchmarks/demo.py --results benchmarks/results train.dataset.test_trajectories=128

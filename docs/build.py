@@ -9,6 +9,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -30,14 +31,21 @@ PAGES = (
     "files",
     "kernels",
     "clusters",
+    "earth2studio",
     "extending",
 )
+NEED_EXTRAS = {
+    "physicsnemo_fs.export.corrdiff_regional": "earth2studio",
+    "physicsnemo_fs.export.workflow": "earth2studio",
+}
+"""Modules that are documented only where what they import is installed."""
 LICENCE = "<!-- SPDX-FileCopyrightText: The physicsnemo_fs developers -->\n<!-- SPDX-License-Identifier: Apache-2.0 -->"
 COMMANDS = {
     "train": "`physicsnemo-fs train`, `examples/corrdiff_fs/train.py`",
     "generate": "`physicsnemo-fs generate`, `examples/corrdiff_fs/generate.py`",
     "score": "`physicsnemo-fs score`, `examples/corrdiff_fs/score_samples.py`",
     "build": "`physicsnemo-fs build`, `examples/corrdiff_fs/build.py`",
+    "export": "`physicsnemo-fs export`, `examples/corrdiff_fs/export.py`",
     "demo": "`physicsnemo-fs demo`, `make demo`",
 }
 PREAMBLE = """\
@@ -178,6 +186,8 @@ def api_modules() -> list[str]:
     """Name every public module of the package, the YAML folder excepted."""
     found = pkgutil.walk_packages(physicsnemo_fs.__path__, "physicsnemo_fs.")
     names = ["physicsnemo_fs", *(module.name for module in found)]
+    left_out = [module for module, extra in NEED_EXTRAS.items() if find_spec(extra) is None]
+    names = [name for name in names if name not in left_out]
     return [name for name in names if "._" not in name and not name.startswith("physicsnemo_fs.conf.")]
 
 

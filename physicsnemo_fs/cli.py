@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``physicsnemo-fs train|generate|score|build|demo|doctor``, and the same for the example scripts."""
+"""The command line: ``physicsnemo-fs train|generate|score|build|export|demo|doctor``, the same for the scripts."""
 
 import os
 import re
@@ -259,6 +259,13 @@ def _build(config: Any) -> None:
     task(config)
 
 
+def _export(config: Any) -> None:
+    require_alone("export")
+    from physicsnemo_fs.export.package import export_package as task
+
+    print(task(config).folder)  # noqa: T201
+
+
 def _demo(config: Any) -> None:
     require_alone("the demo")
     from physicsnemo_fs.pipelines.demo import demo as task
@@ -270,6 +277,7 @@ train = application("train", _train)
 generate = application("generate", _generate)
 score = application("score", _score)
 build = application("build", _build)
+export = application("export", _export)
 demo = application("demo", _demo)
 
 
@@ -285,6 +293,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "generate": generate,
     "score": score,
     "build": build,
+    "export": export,
     "demo": demo,
     "doctor": doctor,
 }

@@ -37,6 +37,21 @@ def derive_key(*coordinates: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
+def member_key(seed: int, time: str, *place: str) -> int:
+    """Give the key of an ensemble member's noise at one time: the same in every batch, command and package.
+
+    Args:
+        seed: Seed of the member.
+        time: ISO time to the nanosecond, as numpy prints ``datetime64[ns]``.
+        place: Further coordinates: the region, if there are several.
+
+    Example:
+        >>> member_key(0, "2020-01-01T00:00:00.000000000") == member_key(0, "2020-01-01T00:00:00.000000000", "alps")
+        False
+    """
+    return derive_key(seed, "member", time, *place)
+
+
 def generator(*coordinates: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """Give a torch generator seeded by :func:`derive_key` of the coordinates.
 

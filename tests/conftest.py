@@ -53,3 +53,15 @@ def run_dir(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     train(small_config(data, folder))
     return folder
+def runs(tmp_path_factory):
+    """Give small runs on geographic grids, each trained on first use: ``runs("white_square")``."""
+    from export_runs import RUNS, trained
+
+    made = {}
+
+    def run(name):
+        if name not in made:
+            made[name] = trained(RUNS[name], tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return run

@@ -22,6 +22,7 @@ CONF = Path(schemas.__file__).parents[1] / "conf"
 NEEDED = {
     "config_score": ["path=samples.nc"],
     "config_build": ["fine.data_path=a.nc", "fine.variables=[t2m]"],
+    "config_export": ["run=outputs/run", "package=outputs/package"],
     "ns_re40": ["dataset.data_path=file.npy"],
     "plugin": ["dataset.type=a:B"],
 }

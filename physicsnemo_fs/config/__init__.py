@@ -19,6 +19,7 @@ from physicsnemo_fs.config.datasets import (
     NSRe40DatasetConfig,
     PluginDatasetConfig,
 )
+from physicsnemo_fs.config.export import ExportConfig
 from physicsnemo_fs.config.generation import (
     DemoConfig,
     GenerateConfig,
@@ -55,6 +56,7 @@ SCHEMAS: dict[str, type] = {
     "score": ScoreConfig,
     "demo": DemoConfig,
     "build": BuildConfig,
+    "export": ExportConfig,
 }
 GROUPS: dict[str, dict[str, type]] = {
     "dataset": {
@@ -71,7 +73,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
 }
-MAPPINGS = (".options", ".transforms", ".missing", ".select", ".regions", ".periods")
+MAPPINGS = (".options", ".transforms", ".missing", ".select", ".regions", ".periods", "names", "units", "data")
 """Keys whose values are mappings with keys of the user's own."""
 
 
@@ -146,6 +148,7 @@ __all__ = [
     "ConvUNetConfig",
     "DatasetConfig",
     "DemoConfig",
+    "ExportConfig",
     "FSUNOConfig",
     "GEFSHRRRDatasetConfig",
     "GenerateConfig",

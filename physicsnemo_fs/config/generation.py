@@ -87,6 +87,7 @@ class GenerateConfig:
 
     run_dir: str = key("outputs/run", "Training run whose newest checkpoints are used.")
     pretrained: str | None = key(None, "Shipped networks to use instead of a run's: kolmogorov_re40.")
+    package: str | None = key(None, "Folder of a CorrDiff package whose networks to use instead of a run's.")
     dataset: DatasetConfig = key(DatasetConfig, "The data.")
     generation: GenerationConfig = key(GenerationConfig, "The ensemble.")
     sampler: SamplerConfig = key(SamplerConfig, "The reverse diffusion.")

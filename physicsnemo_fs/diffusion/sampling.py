@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,35 @@ from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.diffusion.solvers import SOLVERS, ChurnSolver, Solver, integrate, make_solver
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.models.edm import FSEDMPrecondSR
+
+
+@runtime_checkable
+class ResidualDenoiser(Protocol):
+    """A denoiser of residuals: :class:`physicsnemo_fs.models.edm.FSEDMPrecondSR`, or an adapter of another."""
+
+    @property
+    def noise(self) -> dict[str, Any] | None:
+        """Description of the random field it was trained with."""
+
+    @property
+    def sigma_data(self) -> float | list[float]:
+        """Standard deviation of the data."""
+
+    @property
+    def sigma_min(self) -> float:
+        """Smallest noise level it was trained for."""
+
+    @property
+    def sigma_max(self) -> float:
+        """Largest noise level it was trained for."""
+
+    @property
+    def img_out_channels(self) -> int:
+        """Channels of the residual."""
+
+    def __call__(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """Give the denoised residual."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +84,7 @@ class ResidualSampler:
         torch.Size([2, 1, 32, 48])
     """
 
-    denoiser: FSEDMPrecondSR
+    denoiser: ResidualDenoiser
     scheduler: FunctionSpaceScheduler
     solver: str = "heun"
     num_steps: int = 12
@@ -64,7 +93,7 @@ class ResidualSampler:
     @classmethod
     def for_denoiser(
         cls,
-        denoiser: FSEDMPrecondSR,
+        denoiser: ResidualDenoiser,
         *,
         solver: str = "heun",
         num_steps: int = 12,

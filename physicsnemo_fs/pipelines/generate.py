@@ -112,7 +112,8 @@ class Session:
         self.config, self.ranks = config, ranks
         shipped = find_pretrained(config.pretrained) if config.pretrained else None
         self.networks: Networks = load_networks(config, shipped, ranks)
-        known = knows_its_statistics(config.dataset) and shipped is None
+        own = shipped is not None or self.networks.package is not None
+        known = knows_its_statistics(config.dataset) and not own
         self.channels: dict[str, Channel] | None = None if known else trained_channels(self.networks)
         self.provenance = provenance_of(config, self.networks)
         self._source: MemberSource | None = None

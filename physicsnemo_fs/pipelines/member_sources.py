@@ -19,6 +19,7 @@ from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
+from physicsnemo_fs.pipelines.corrdiff_networks import CorrDiffDenoiser
 from physicsnemo_fs.pipelines.stages import Mean, regression_channels, truth_and_mean
 
 DRESSING_BATCH = 32
@@ -142,7 +143,7 @@ class Dressed(_Immediate):
 def member_source(
     config: GenerateConfig,
     mean: Mean | None,
-    denoiser: FSEDMPrecondSR | None,
+    denoiser: CorrDiffDenoiser | FSEDMPrecondSR | None,
     dataset: DownscalingDataset,
     channels: Mapping[str, Channel] | None,
     ranks: Ranks,

@@ -15,7 +15,14 @@ from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
+from physicsnemo_fs.pipelines.checkpoints import file_hash, newest
+from physicsnemo_fs.pipelines.corrdiff_networks import (
+    CorrDiffDenoiser,
+    CorrDiffRegression,
+    load_denoiser,
+    load_regression,
+)
+from physicsnemo_fs.pipelines.corrdiff_package import CorrDiffPackage, read_package
 from physicsnemo_fs.pipelines.pretrained import Pretrained
 from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
 from physicsnemo_fs.pipelines.stages import regression_channels
@@ -27,9 +34,10 @@ PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
 class Networks:
     """What generates: the mean, and the residual's denoiser unless it is not needed."""
 
-    regression: FSRegressionSR | None
-    diffusion: FSEDMPrecondSR | None
+    regression: FSRegressionSR | CorrDiffRegression | None
+    diffusion: FSEDMPrecondSR | CorrDiffDenoiser | None
     files: dict[str, str]
+    package: CorrDiffPackage | None = None
 
 
 MODEL_NAMES = {
@@ -49,15 +57,18 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     """
     mode, io, run_dir = config.generation.inference_mode, config.generation.io, Path(config.run_dir)
     mean, residual = io.reg_ckpt_filename, io.res_ckpt_filename
-    if shipped is not None:
-        mean, residual = mean or str(shipped.regression), residual or str(shipped.diffusion)
+    package = read_package(config.package) if config.package else None
+    given = package or shipped
+    if given is not None:
+        mean, residual = mean or str(given.regression), residual or str(given.diffusion)
     files: dict[str, Path] = {}
     if mode != "diffusion":
         files["regression"] = _find(mean, run_dir / "regression", FSRegressionSR, "reg_ckpt_filename")
     if mode in ("all", "diffusion"):
         files["diffusion"] = _find(residual, run_dir / "diffusion", FSEDMPrecondSR, "res_ckpt_filename")
-    regression = load_network(files["regression"], FSRegressionSR) if "regression" in files else None
-    diffusion = load_network(files["diffusion"], FSEDMPrecondSR) if "diffusion" in files else None
+    rescaling = None if package is None else package.rescaling()
+    regression = load_regression(files["regression"], rescaling) if "regression" in files else None
+    diffusion = load_denoiser(files["diffusion"], rescaling) if "diffusion" in files else None
     if config.perf.torch_compile:
         for network in (regression, diffusion):
             if network is not None:
@@ -67,6 +78,7 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
         None if regression is None else regression.to(ranks.device),
         None if diffusion is None else diffusion.to(ranks.device),
         {name: file_hash(path) for name, path in files.items()},
+        package,
     )
 
 
@@ -79,6 +91,8 @@ def _find(given: str | None, folder: Path, kind: type, key: str) -> Path:
 
 def trained_channels(networks: Networks) -> dict[str, Channel] | None:
     """Give the normalisation that the networks were trained with; ``None`` if they do not say."""
+    if networks.package is not None and (channels := networks.package.channels()) is not None:
+        return channels
     network = networks.diffusion or networks.regression
     record = None if network is None else network.trained_on
     return None if record is None else normalisation(record["data"])
@@ -90,13 +104,15 @@ def require_fit(networks: Networks, dataset: DownscalingDataset) -> None:
     Raises:
         InputError: Naming the first difference.
     """
+    if networks.package is not None:
+        networks.package.require_variables(dataset)
     _require_channels(networks, dataset)
     _require_same(networks, dataset)
 
 
 def _require_channels(networks: Networks, dataset: DownscalingDataset) -> None:
     conditions, outputs = regression_channels(dataset)
-    expected = {}
+    expected: dict[str, tuple[Any, list[int]]] = {}
     if networks.regression is not None:
         expected["regression"] = (networks.regression, [conditions])
     if networks.diffusion is not None:

@@ -20,7 +20,7 @@ from physicsnemo_fs.pipelines.generation.plan import Piece
 from physicsnemo_fs.pipelines.member_sources import MemberSource
 from physicsnemo_fs.pipelines.stages import Mean, to_device
 from physicsnemo_fs.precision import autocast
-from physicsnemo_fs.random import derive_key
+from physicsnemo_fs.random import member_key
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Job:
         """Give the key of each sample of a piece: a function of seed, time and region."""
         place = () if self.region is None else (self.region,)
         return [
-            derive_key(self.spec.member_seeds[member], "member", str(self.dataset.times[self.chosen[time]]), *place)
+            member_key(self.spec.member_seeds[member], str(self.dataset.times[self.chosen[time]]), *place)
             for time in piece.times
             for member in piece.members
         ]

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The model card of a package."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import physicsnemo_fs
+from physicsnemo_fs.config import ExportConfig
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.grids import Positions
+from physicsnemo_fs.export.naming import package_channel
+from physicsnemo_fs.export.package_model import PackageModel, Variable
+from physicsnemo_fs.export.self_test import SelfTest
+
+SHOWN = ("crps_fair", "mae", "rmse", "spread_skill", "crps_ratio")
+UNSAID = "not stated"
+
+
+def model_card(
+    config: ExportConfig,
+    model: PackageModel,
+    model_class: str,
+    output: Positions,
+    coarse: Positions,
+    test: SelfTest,
+    differences: Sequence[str],
+    run: Path,
+) -> str:
+    """Give the text of ``README.md``: what the model is, how to run it, how good it is.
+
+    Raises:
+        InputError: If the file of scores is not readable.
+    """
+    title = config.title or f"Downscaling of {', '.join(v.name for v in model.outputs)}"
+    extra = "" if model_class == "stock" else ", in `physicsnemo_fs.export.CorrDiffRegional`"
+    lines = [
+        f"# {title}",
+        "",
+        f"A CorrDiff package for earth2studio 0.19{extra}, written by physicsnemo_fs {physicsnemo_fs.__version__}.",
+        "",
+        "## Run it",
+        "",
+        "```bash",
+        'pip install "physicsnemo-fs[earth2studio]"',
+        "```",
+        "",
+        "```python",
+        *_snippet(config, model_class, coarse),
+        "```",
+        "",
+        "`physicsnemo_fs` must be installed wherever the package runs: its networks are classes of it.",
+        "",
+        "## Data",
+        "",
+        "| role | variable | unit | mean | standard deviation | trained as |",
+        "|---|---|---|---|---|---|",
+        *_rows("input", model.inputs),
+        *_rows("static", model.statics),
+        *_rows("output", model.outputs),
+        "",
+        f"- Input grid: {_described(coarse)}",
+        f"- Output grid: {_described(output)}",
+        f"- Noise: {model.denoiser.noise['kernel']['kind']}; {config.sampler.solver}, {config.sampler.num_steps} steps",
+        f"- Licence of the training data: {config.data_licence or UNSAID}",
+        "",
+        "## Scores",
+        "",
+        *_scores(config, run),
+        "",
+        "## Checks",
+        "",
+        f"- {test.text[0].upper()}{test.text[1:]}.",
+        *(f"- Other than generate.py: {text}." for text in differences),
+        "",
+        "## Licence",
+        "",
+        f"Networks: {config.licence or UNSAID}. Code of physicsnemo_fs: Apache-2.0.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _snippet(config: ExportConfig, model_class: str, coarse: Positions) -> list[str]:
+    name = "CorrDiff" if model_class == "stock" else "CorrDiffRegional"
+    place = "earth2studio.models.dx" if model_class == "stock" else "physicsnemo_fs.export"
+    folder = Path(config.package).name
+    return [
+        "from earth2studio.data import DataArrayFile",
+        "from earth2studio.io import NetCDF4Backend",
+        f"from {place} import {name}",
+        "from physicsnemo_fs.export.workflow import downscale",
+        "",
+        f'model = {name}.from_pretrained("{folder}")',
+        'source = DataArrayFile("coarse.nc")  # or any data source with the input variables, such as GFS()',
+        'io = NetCDF4Backend("samples.nc", {"mode": "w"})',
+        'downscale(model, source, ["2024-01-01T00:00"], io)',
+        "io.close()",
+    ]
+
+
+def _rows(role: str, variables: Sequence[Variable]) -> list[str]:
+    rows = []
+    for variable in variables:
+        channel = package_channel(variable)
+        trained = f"{variable.channel.name} [{variable.channel.unit}]"
+        kind = variable.channel.warp.to_dict()["kind"]
+        of = "" if kind == "identity" else f" of its {kind}"
+        moments = f"{channel.mean:.6g}{of} | {channel.std:.6g}{of}"
+        rows.append(f"| {role} | {variable.name} | {channel.unit} | {moments} | {trained} |")
+    return rows
+
+
+def _described(found: Positions) -> str:
+    height, width = found.shape
+    kind = "latitudes and longitudes" if found.regular else "points of a curvilinear grid"
+    south, north = found.latitude.min(), found.latitude.max()
+    west, east = found.longitude.flat[0], found.longitude.flat[-1]
+    return f"{height} x {width} {kind}, {south:.3f} to {north:.3f} °N, from {west:.3f} to {east:.3f} °E"
+
+
+def _scores(config: ExportConfig, run: Path) -> list[str]:
+    path = Path(config.scores) if config.scores else run / "scores" / "scores_summary.csv"
+    if not path.is_file():
+        if config.scores:
+            raise InputError(f"no scores at {path}: give the scores_summary.csv that score_samples.py wrote")
+        return ["None were given. `score_samples.py` makes them; export again with `scores=.../scores_summary.csv`."]
+    with open(path, newline="") as file:
+        found = list(csv.DictReader(file))
+    if not found or not {"model", "metric", "variable", "value"} <= set(found[0]):
+        raise InputError(f"{path} must be a scores_summary.csv: it has no columns model, metric, variable, value")
+    lines = ["| model | variable | metric | value | interval | members | times |", "|---|---|---|---|---|---|---|"]
+    for row in found:
+        if row["metric"] in SHOWN and _number(row["value"]) != "nan":
+            interval = f"{_number(row.get('ci_lo'))} to {_number(row.get('ci_hi'))}"
+            lines.append(
+                f"| {row['model']} | {row['variable']} | {row['metric']} | {_number(row['value'])} | {interval} "
+                f"| {row.get('n_members', '')} | {row.get('n_times', '')} |"
+            )
+    return [*lines, "", f"Units are those of the training. From `{path.name}`."]
+
+
+def _number(text: str | None) -> str:
+    try:
+        return f"{float(text or 'nan'):.4g}"
+    except ValueError:
+        return str(text)

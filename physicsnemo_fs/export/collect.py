@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Members that earth2studio wrote, in the layout that ``score_samples.py`` reads."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.package_model import Variable
+from physicsnemo_fs.files import read_json
+from physicsnemo_fs.io.layout import EnsembleSpec
+from physicsnemo_fs.io.reader import EnsembleFile
+from physicsnemo_fs.io.writer import EnsembleWriter
+from physicsnemo_fs.pipelines.corrdiff_package import OWN
+
+
+def to_ensemble_file(written: Path | str, package: Path | str, reference: Path | str, path: Path | str) -> Path:
+    """Put members of a package, written by earth2studio, beside the truth and input of a file of ``generate.py``.
+
+    Names and units are turned back into those of the training.
+
+    Args:
+        written: NetCDF file or Zarr store of an earth2studio IO backend, ``(time, sample, ...)`` by variable.
+        package: The package that made it.
+        reference: File of ``generate.py`` with the times, truth and input.
+        path: NetCDF file to write.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: If the package is of another exporter, or a variable or time is missing.
+    """
+    own = read_json(Path(package) / "metadata.json").get(OWN)
+    if own is None:
+        raise InputError(f"{package} must be a package of this package's exporter: it is not")
+    variables = [Variable.from_dict(record) for record in own["outputs"]]
+    opened = xr.open_zarr(written, consolidated=False) if Path(written).is_dir() else xr.open_dataset(written)
+    with opened as members, EnsembleFile(reference) as truth:
+        _require(members, variables, truth)
+        with EnsembleWriter(path, _layout(members, variables, truth, Path(package))) as writer:
+            for index, time in enumerate(truth.times):
+                fields = [v.conversion.undo(_members(members, v.name, time)) for v in variables]
+                writer.write(
+                    index,
+                    np.stack(fields, axis=1),
+                    input=_stacked(truth, "input", index),
+                    input_native=_stacked(truth, "input_native", index),
+                    truth=_stacked(truth, "truth", index) if truth.has_truth else None,
+                    regression=_stacked(truth, "regression", index) if truth.has_regression else None,
+                )
+    return Path(path)
+
+
+def _require(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile) -> None:
+    absent = [v.name for v in variables if v.name not in members]
+    if absent:
+        raise InputError(
+            f"the output of earth2studio must have {', '.join(absent)}: it has {', '.join(map(str, members))}"
+        )
+    times = _whole_seconds(members["time"].values)
+    missing = [str(t) for t in truth.times if _whole_seconds(t) not in times]
+    if missing:
+        raise InputError(f"the output of earth2studio must have the times of the reference: {missing[0]} is not there")
+
+
+def _layout(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile, package: Path) -> EnsembleSpec:
+    metadata = read_json(package / "metadata.json")
+    first = 0 if metadata["seed"] is None else int(metadata["seed"])
+    names = truth.input_variables
+    native = truth.input_native(names[0], 0).shape if names else truth.grid.shape
+    return EnsembleSpec(
+        grid=truth.grid,
+        coarse_grid=truth.grid.at((native[0], native[1])),
+        times=truth.times,
+        blocks=truth.blocks,
+        output_channels=tuple(v.channel for v in variables),
+        input_channels=tuple(truth.channel(name, "input") for name in names),
+        member_seeds=tuple(range(first, first + members.sizes["sample"])),
+        provenance={"model_name": "earth2studio", "package": package.name, "checkpoints": metadata[OWN]["checkpoints"]},
+        has_truth=truth.has_truth,
+        has_regression=truth.has_regression,
+    )
+
+
+def _members(members: xr.Dataset, name: str, time: np.datetime64) -> np.ndarray:
+    """Give the members of one time, float64: ``[sample, y, x]``."""
+    found = int(np.flatnonzero(_whole_seconds(members["time"].values) == _whole_seconds(time))[0])
+    field = members[name].isel(time=found)
+    return field.transpose("sample", ...).values.astype(np.float64)
+
+
+def _whole_seconds(times: np.ndarray | np.datetime64) -> np.ndarray:
+    """Round times to seconds: the NetCDF backend counts hours since the year 1, in which they are not exact."""
+    return (np.asarray(times, "datetime64[ns]") + np.timedelta64(500, "ms")).astype("datetime64[s]")
+
+
+def _stacked(file: EnsembleFile, group: str, index: int) -> np.ndarray:
+    names = file.input_variables if group.startswith("input") else file.variables
+    read = getattr(file, group)
+    return np.stack([read(name, index) for name in names]) if names else np.zeros((0, *file.grid.shape), np.float32)

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""The package that export writes, and what it refuses to write."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from export_runs import exporting
+
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.package import export_package
+from physicsnemo_fs.export.package_model import FUNCTION_SPACE
+
+
+def test_a_white_model_on_a_square_curvilinear_grid_is_for_the_stock_class(runs, tmp_path):
+    run = runs("white_square")
+    exported = export_package(exporting(run, tmp_path / "package", licence="CC-BY-4.0"))
+    assert exported.model_class == "stock"
+    assert exported.test.error <= 1e-5
+    there = {path.name for path in exported.folder.iterdir()}
+    assert there == {
+        "regression.mdlus", "diffusion.mdlus", "metadata.json", "stats.json", "output_latlon_grid.nc",
+        "input_latlon_grid.nc", "invariants.nc", "README.md",
+    }  # fmt: skip
+    metadata = json.loads((exported.folder / "metadata.json").read_text())
+    assert metadata["input_variables"] == ["t2m", "tp"]
+    assert metadata["seed"] is None
+    assert metadata["hr_mean_conditioning"]
+    with xr.open_dataset(exported.folder / "input_latlon_grid.nc") as ring:
+        assert ring["lat"].shape == (10, 10)
+        assert 0 <= float(ring["lon"].min()) <= float(ring["lon"].max()) < 360
+    stats = json.loads((exported.folder / "stats.json").read_text())
+    assert 0.0 < stats["output"]["tp"]["mean"] < 0.01  # metres, from millimetres
+    card = (exported.folder / "README.md").read_text()
+    assert "CC-BY-4.0" in card
+    assert "from earth2studio.models.dx import CorrDiff" in card
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["regular_wide", "greenwich", "transformed", "coloured_square"])
+def test_everything_else_is_for_the_regional_class_and_the_stock_class_refuses_it(name, runs, tmp_path):
+    exported = export_package(exporting(runs(name), tmp_path / "package"))
+    assert exported.model_class == "regional"
+    assert exported.test.error <= 1e-5
+    metadata = json.loads((exported.folder / "metadata.json").read_text())
+    assert metadata["sampler_type"] == FUNCTION_SPACE
+    assert "CorrDiffRegional" in (exported.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("coloured_square", r"coloured noise.*CorrDiffRegional loads, or allow_white_latents=true"),
+        ("regular_wide", r"one latitude a row.*model_class=regional"),
+        ("transformed", r"not square.*tp have a transform.*model_class=regional, which \S+ loads$"),
+        ("frames", r"fields of one time: got the input 't2m@-1'.*dataset.window_size=0"),
+    ],
+)
+def test_what_the_stock_class_cannot_do_is_refused_with_the_remedy(name, message, runs, tmp_path):
+    with pytest.raises(InputError, match=message):
+        export_package(exporting(runs(name), tmp_path / "package", model_class="stock"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_white_latents_of_a_coloured_model_are_allowed_on_request_and_said(runs, tmp_path):
+    config = exporting(runs("coloured_square"), tmp_path / "p", model_class="stock", allow_white_latents=True)
+    exported = export_package(config)
+    assert exported.model_class == "stock"
+    assert any("coloured noise" in text for text in exported.differences)
+    assert "coloured noise" in (exported.folder / "README.md").read_text()
+
+
+def test_units_and_names_become_those_of_earth2studio(runs, tmp_path):
+    exported = export_package(exporting(runs("celsius"), tmp_path / "p"))
+    stats = json.loads((exported.folder / "stats.json").read_text())
+    assert 280 < stats["input"]["t2m"]["mean"] < 290
+    with pytest.raises(InputError, match=r"no variable 'temperature'.*names=\{temperature: ...\}"):
+        export_package(exporting(runs("celsius"), tmp_path / "q", names=None))
+    with pytest.raises(InputError, match=r"is in K in earth2studio.*in 'm'"):
+        export_package(exporting(runs("celsius"), tmp_path / "q", units={"temperature": "m"}))
+    with pytest.raises(InputError, match="got 'humidity'"):
+        export_package(exporting(runs("celsius"), tmp_path / "q", units={"humidity": "m"}))
+
+
+def test_a_package_is_never_overwritten_unasked_nor_half_written(runs, tmp_path, monkeypatch):
+    run = runs("white_square")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="is there already"):
+        export_package(exporting(run, tmp_path / "mine", overwrite=True))
+    export_package(exporting(run, tmp_path / "package"))
+    with pytest.raises(InputError, match="overwrite=true"):
+        export_package(exporting(run, tmp_path / "package"))
+    first = (tmp_path / "package" / "metadata.json").stat().st_ino
+    monkeypatch.setattr("physicsnemo_fs.export.self_test.TOLERANCE", -1.0)
+    with pytest.raises(InputError, match="no package was written"):
+        export_package(exporting(run, tmp_path / "package", overwrite=True))
+    assert (tmp_path / "package" / "metadata.json").stat().st_ino == first
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "package"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"run": "nowhere"}, "must be the folder of a run"),
+        ({"data": {"data_pth": "x"}}, "no key 'data_pth'; did you mean 'data_path'"),
+        ({"region": "alps"}, "must have the region 'alps'"),
+        ({"scores": "missing.csv"}, "no scores at missing.csv"),
+        ({"names": ["t2m"]}, "names must be a mapping"),
+        ({"res_ckpt_filename": "missing.mdlus"}, "no checkpoint at missing.mdlus"),
+    ],
+)
+def test_mistakes_are_named(options, message, runs, tmp_path):
+    with pytest.raises(InputError, match=message):
+        export_package(exporting(runs("white_square"), tmp_path / "p", **options))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_grids_are_ascending_and_from_0_to_360(runs, tmp_path):
+    exported = export_package(exporting(runs("greenwich"), tmp_path / "p"))
+    with xr.open_dataset(exported.folder / "output_latlon_grid.nc") as grid:
+        assert grid["lat"].dims == ("lat",)
+        assert (np.diff(grid["lat"]) > 0).all()
+        assert ((grid["lon"] >= 0) & (grid["lon"] < 360)).all()
+        assert float(grid["lon"][0]) == 356.05
