@@ -5,25 +5,22 @@
 from importlib.util import find_spec
 from typing import Any
 
+from physicsnemo_fs.export.collect import to_ensemble_file
+from physicsnemo_fs.export.package import Exported, export_package
+
 __all__ = ["Exported", "export_package", "to_ensemble_file"]
 if find_spec("earth2studio"):
     __all__ += ["CorrDiffRegional"]
-PLACES = {
-    "CorrDiffRegional": "corrdiff_regional",
-    "Exported": "package",
-    "export_package": "package",
-    "to_ensemble_file": "collect",
-}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: CorrDiffRegional needs earth2studio, and the others do not.
+    """Import ``CorrDiffRegional`` on first use: it needs earth2studio, which the rest does not.
 
     Raises:
         ImportError: If earth2studio is missing, with the extra that brings it.
     """
-    if name not in PLACES:
+    if name != "CorrDiffRegional":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from physicsnemo_fs.export.corrdiff_regional import CorrDiffRegional
 
-    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)
+    return CorrDiffRegional

@@ -133,6 +133,19 @@ class PackageModel:
         own = read_json(files["metadata.json"]).get(OWN)
         if own is None:
             raise InputError(f"{files['metadata.json']} must be of this package's exporter; load it with CorrDiff")
+        try:
+            return cls._described(own, files, device)
+        except (KeyError, TypeError) as error:
+            version = own.get("code", {}).get("version", "an unknown version")
+            raise InputError(
+                f"{files['metadata.json']} says what this version does not know ({error}): it is of {version}; "
+                "update physicsnemo-fs or export again"
+            ) from error
+
+    @classmethod
+    def _described(
+        cls, own: Mapping[str, Any], files: Mapping[str, Path], device: torch.device | str
+    ) -> "PackageModel":
         regression = load_regression(files["regression.mdlus"]).to(device)
         denoiser = load_denoiser(files["diffusion.mdlus"]).to(device)
         grid = with_positions(grid_from_dict(own["grid"]), _read_positions(files["output_latlon_grid.nc"]))

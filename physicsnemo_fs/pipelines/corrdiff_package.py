@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.data.vocabulary import UNITS
 from physicsnemo_fs.errors import InputError
@@ -101,6 +103,9 @@ def read_package(folder: Path | str) -> CorrDiffPackage:
     for name in ("input_variables", "output_variables"):
         if not metadata.get(name):
             raise InputError(f"{folder / 'metadata.json'} must name {name}: it has {', '.join(metadata) or 'nothing'}")
+    if metadata.get("invariant_variables") is None and (folder / "invariants.nc").is_file():
+        with xr.open_dataset(folder / "invariants.nc") as file:
+            metadata["invariant_variables"] = [str(name) for name in file.data_vars]
     found = [_channels(folder, stats, kind, metadata.get(key) or []) for kind, key in KINDS.items()]
     return CorrDiffPackage(folder, metadata, *found)
 

@@ -3,7 +3,9 @@
 """Packages in earth2studio: its own class where that works, CorrDiffRegional everywhere (extra earth2studio)."""
 
 import json
+import runpy
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,6 +252,36 @@ def test_a_global_source_is_interpolated_across_greenwich():
     assert torch.allclose(bilinear(wave, latitude, longitude, *new), torch.from_numpy(expected)[None])
     region = bilinear(x[..., :10], latitude, longitude[:10], np.array([0.0]), np.array([50.0]))
     assert region.isnan().all()
+
+
+def test_the_example_pipeline_writes_both_formats(packages, samples, tmp_path, monkeypatch):
+    package = packages("regular_wide").folder
+    x, coords = native_input(samples("regular_wide"), CorrDiffRegional.from_pretrained(str(package)))
+    dims = ("time", "variable", "lat", "lon")
+    xr.DataArray(x.numpy(), dims=dims, coords={d: coords[d] for d in dims}).to_netcdf(tmp_path / "coarse.nc")
+    times = [str(t) for t in coords["time"][:2]]
+    script = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "earth2studio_pipeline.py"
+    found = []
+    for name in ("out.nc", "out.zarr"):
+        given = [
+            str(package),
+            str(tmp_path / "coarse.nc"),
+            str(tmp_path / name),
+            *times,
+            "--samples",
+            "2",
+            "--seed",
+            "0",
+        ]
+        monkeypatch.setattr("sys.argv", [str(script), *given])
+        runpy.run_path(str(script), run_name="__main__")
+        opened = xr.open_zarr(tmp_path / name, consolidated=False) if name.endswith("zarr") else None
+        with opened or xr.open_dataset(tmp_path / name) as file:
+            assert file["t2m"].dims == ("time", "sample", "lat", "lon")
+            found.append(file["t2m"].values)
+    assert np.array_equal(*found)
+    expected = members_of(samples("regular_wide"), "t2m")[:2, :2]
+    assert np.abs(found[0] - expected).max() < 1e-4 * np.ptp(expected)
 
 
 def test_packages_are_loaded_by_the_safe_rules(packages, tmp_path):

@@ -3,15 +3,18 @@
 """The package that export writes, and what it refuses to write."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
-from export_runs import exporting
+from export_runs import exporting, generated
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.package import export_package
-from physicsnemo_fs.export.package_model import FUNCTION_SPACE
+from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel
+from physicsnemo_fs.io.reader import EnsembleFile
 
 
 def test_a_white_model_on_a_square_curvilinear_grid_is_for_the_stock_class(runs, tmp_path):
@@ -124,3 +127,35 @@ def test_the_grids_are_ascending_and_from_0_to_360(runs, tmp_path):
         assert (np.diff(grid["lat"]) > 0).all()
         assert ((grid["lon"] >= 0) & (grid["lon"] < 360)).all()
         assert float(grid["lon"][0]) == 356.05
+
+
+@pytest.mark.skipif(find_spec("earth2studio") is not None, reason="earth2studio is installed")
+def test_without_earth2studio_the_extra_is_named():
+    import physicsnemo_fs.export
+
+    with pytest.raises(ImportError, match=r'pip install "physicsnemo-fs\[earth2studio\]"'):
+        _ = physicsnemo_fs.export.CorrDiffRegional
+
+
+def test_a_package_of_another_version_is_refused(runs, tmp_path):
+    folder = export_package(exporting(runs("regular_wide"), tmp_path / "p")).folder
+    metadata = json.loads((folder / "metadata.json").read_text())
+    metadata["physicsnemo_fs"]["sampler"]["momentum"] = 1.0
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=r"momentum.*is of 0\.1\.0; update"):
+        PackageModel.load(folder)
+
+
+def test_the_files_alone_give_what_generate_gives(runs, tmp_path):
+    """Read back without earth2studio: equal seeds give equal members."""
+    run = runs("transformed")
+    model = PackageModel.load(export_package(exporting(run, tmp_path / "p")).folder)
+    with EnsembleFile(generated(run, tmp_path / "s.nc", members=2)) as file:
+        coarse = [scale * file.input_native(name, 0) for name, scale in (("t2m", 1.0), ("tp", 1e-3))]
+        expected = [scale * file.prediction(name, 0) for name, scale in (("t2m", 1.0), ("tp", 1e-3))]
+        time = str(file.times[0])
+    condition = model.condition(torch.from_numpy(np.stack(coarse))[None])
+    found = model.physical(model.members(condition, model.keys(0, 2, [(time,)])))[0]
+    for i, wanted in enumerate(expected):
+        assert np.abs(found[:, i].numpy() - wanted).max() < 1e-4 * np.ptp(wanted)
+        assert found[:, 1].min() >= 0.0

@@ -173,6 +173,9 @@ def test_data_of_other_variables_and_broken_packages_are_refused(package, tmp_pa
         generate(configuration(other, tmp_path / "p.nc", package=str(folder)))
     with pytest.raises(InputError, match=r"must hold metadata\.json"):
         read_package(tmp_path)
+    write_package(folder, invariant_variables=None)
+    xr.Dataset({"lsm": (("y", "x"), np.zeros((32, 32)))}).to_netcdf(folder / "invariants.nc")
+    assert [channel.name for channel in read_package(folder).invariants] == ["lsm"]
     broken = tmp_path / "broken"
     broken.mkdir()
     for name in ("regression.mdlus", "diffusion.mdlus"):
