@@ -38,6 +38,11 @@ def obstacles(model: PackageModel, output: Positions, coarse: Positions, sampler
         sampler: The reverse diffusion.
     """
     found = [*_of_grids(output, coarse), *_of_sampler(sampler)]
+    levels, limits = model.sampler.scheduler, model.denoiser
+    if levels.sigma_min < limits.sigma_min or levels.sigma_max > limits.sigma_max:
+        found.append(
+            Obstacle(f"it keeps noise levels within the network's, {limits.sigma_min:.3g} to {limits.sigma_max:.3g}")
+        )
     field = RandomField.from_dict(model.denoiser.noise)
     if not (isinstance(field.kernel, White) and field.kernel.max_wavenumber is None):
         kind = model.denoiser.noise["kernel"]["kind"]

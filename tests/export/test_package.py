@@ -11,7 +11,9 @@ import torch
 import xarray as xr
 from export_runs import exporting, generated
 
+from physicsnemo_fs.config import SamplerConfig
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.collect import to_ensemble_file
 from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel
 from physicsnemo_fs.io.reader import EnsembleFile
@@ -58,12 +60,14 @@ def test_everything_else_is_for_the_regional_class_and_the_stock_class_refuses_i
         ("coloured_square", r"coloured noise.*CorrDiffRegional loads, or allow_white_latents=true"),
         ("regular_wide", r"one latitude a row.*model_class=regional"),
         ("transformed", r"not square.*tp have a transform.*model_class=regional, which \S+ loads$"),
+        ("white_square", r"keeps noise levels within the network's"),
         ("frames", r"fields of one time: got the input 't2m@-1'.*dataset.window_size=0"),
     ],
 )
 def test_what_the_stock_class_cannot_do_is_refused_with_the_remedy(name, message, runs, tmp_path):
+    sampler = SamplerConfig(num_steps=4, sigma_max=1e4 if name == "white_square" else None)
     with pytest.raises(InputError, match=message):
-        export_package(exporting(runs(name), tmp_path / "package", model_class="stock"))
+        export_package(exporting(runs(name), tmp_path / "package", model_class="stock", sampler=sampler))
     assert not list(tmp_path.iterdir())
 
 
@@ -159,3 +163,31 @@ def test_the_files_alone_give_what_generate_gives(runs, tmp_path):
     for i, wanted in enumerate(expected):
         assert np.abs(found[:, i].numpy() - wanted).max() < 1e-4 * np.ptp(wanted)
         assert found[:, 1].min() >= 0.0
+
+
+def test_members_of_an_io_backend_are_collected_for_scoring(runs, tmp_path):
+    """Members in earth2studio's names, units and dimensions come back as they were, times of the NetCDF backend too."""
+    run = runs("celsius")
+    package = export_package(exporting(run, tmp_path / "p")).folder
+    reference = generated(run, tmp_path / "s.nc", members=2)
+    with EnsembleFile(reference) as file:
+        times, names = file.times, file.variables
+        ours = {name: np.stack([file.prediction(name, i) for i in range(len(times))]) for name in names}
+    hours = (times - np.datetime64("2000-01-01")) / np.timedelta64(3600, "s")
+    dims = ("time", "sample", "ilat", "ilon")
+    theirs = {"t2m": ours["temperature"] + np.float32(273.15), "tp": ours["tp"] / 1e3}
+    written = xr.Dataset({name: (dims, values) for name, values in theirs.items()})
+    written["time"] = ("time", hours, {"units": "hours since 2000-01-01"})
+    written.to_netcdf(tmp_path / "out.nc")
+    with EnsembleFile(to_ensemble_file(tmp_path / "out.nc", package, reference, tmp_path / "c.nc")) as file:
+        assert file.variables == names
+        assert file.has_truth
+        assert file.model_name == "earth2studio"
+        for name in names:
+            assert np.allclose(file.prediction(name, 1), ours[name][1], atol=1e-4)
+    written.isel(time=slice(1, None)).to_netcdf(tmp_path / "short.nc")
+    with pytest.raises(InputError, match=r"must have the times of the reference: \d"):
+        to_ensemble_file(tmp_path / "short.nc", package, reference, tmp_path / "d.nc")
+    written.drop_vars("tp").to_netcdf(tmp_path / "less.nc")
+    with pytest.raises(InputError, match="must have tp: it has t2m"):
+        to_ensemble_file(tmp_path / "less.nc", package, reference, tmp_path / "d.nc")
