@@ -53,6 +53,9 @@ def run_dir(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     train(small_config(data, folder))
     return folder
+
+
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """Give small runs on geographic grids, each trained on first use: ``runs("white_square")``."""
     from export_runs import RUNS, trained

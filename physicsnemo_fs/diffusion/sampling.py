@@ -40,8 +40,10 @@ class ResidualDenoiser(Protocol):
     def img_out_channels(self) -> int:
         """Channels of the residual."""
 
-    def __call__(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """Give the denoised residual."""
+    def __call__(
+        self, x: Tensor, t: Tensor, condition: Tensor | None = None, *, encoded: Tensor | None = None
+    ) -> Tensor:
+        """Give the denoised residual; ``encoded`` is given to denoisers with a method ``encode`` only."""
         ...
 
 
