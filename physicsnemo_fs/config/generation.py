@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from physicsnemo_fs.config.datasets import DatasetConfig
 from physicsnemo_fs.config.keys import key
-from physicsnemo_fs.config.training import PerformanceConfig, TrainConfig
+from physicsnemo_fs.config.training import TRUSTED, PerformanceConfig, TrainConfig
 
 
 @dataclass
@@ -92,6 +92,7 @@ class GenerateConfig:
     generation: GenerationConfig = key(GenerationConfig, "The ensemble.")
     sampler: SamplerConfig = key(SamplerConfig, "The reverse diffusion.")
     perf: GenerationPerformanceConfig = key(GenerationPerformanceConfig, "Precision and speed.")
+    trusted_packages: list[str] = key([], TRUSTED)
     dry_run: bool = key(False, "Say what would be made and how long it would take, and write nothing.")
 
 

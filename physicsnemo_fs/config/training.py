@@ -8,6 +8,8 @@ from physicsnemo_fs.config.datasets import DatasetConfig
 from physicsnemo_fs.config.keys import key
 from physicsnemo_fs.config.models import ModelConfig, NoiseConfig
 
+TRUSTED = "Packages besides physicsnemo and physicsnemo_fs that classes of checkpoints may be imported from."
+
 
 @dataclass
 class HyperParameters:
@@ -124,9 +126,7 @@ class TrainConfig:
     model: ModelConfig = key(ModelConfig, "The backbone of both networks.")
     noise: NoiseConfig = key(NoiseConfig, "The diffusion's noise.")
     training: TrainingConfig = key(TrainingConfig, "The training.")
-    trusted_packages: list[str] = key(
-        [], "Packages besides physicsnemo and physicsnemo_fs that classes of checkpoints may be imported from."
-    )
+    trusted_packages: list[str] = key([], TRUSTED)
 
 
 def stage_hyperparameters(training: TrainingConfig, stage: str) -> HyperParameters:

@@ -24,12 +24,13 @@ BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, Val
 """What Python's reader raises for archives that are not whole."""
 
 
-def read_archive(path: Path, names: Collection[str]) -> dict[str, bytes]:
+def read_archive(path: Path, names: Collection[str], wanted: Collection[str] | None = None) -> dict[str, bytes]:
     """Give the content of a zip archive that holds exactly the entries ``names``.
 
     Args:
         path: The file.
         names: Entries; those that end in ``.json`` may hold 16 MiB, all of them 20 times the file's size.
+        wanted: Those of them to read; all by default.
 
     Raises:
         InputError: If the archive is damaged, holds other entries, one of them twice, or more than the bounds.
@@ -41,7 +42,7 @@ def read_archive(path: Path, names: Collection[str]) -> dict[str, bytes]:
                 raise InputError(f"{path} must hold {sorted(names)}: it holds {[e.filename for e in entries][:5]}")
             if sum(e.file_size for e in entries) > max(SMALL, MOST_COMPRESSED * path.stat().st_size):
                 raise InputError(f"{path} unpacks to more than {MOST_COMPRESSED} times its size; use another file")
-            return {e.filename: _read(archive, e) for e in entries}
+            return {e.filename: _read(archive, e) for e in entries if wanted is None or e.filename in wanted}
     except InputError:
         raise
     except BROKEN as error:

@@ -104,6 +104,19 @@ def load_network(path: Path | str, kind: type[NetworkT], trusted: Sequence[str] 
     return network.eval()
 
 
+def network_class(path: Path | str) -> str:
+    """Give the name of the class that a checkpoint says it holds; nothing is loaded.
+
+    Raises:
+        InputError: If it is no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}; give the path of an .mdlus file, or train first")
+    arguments = _json(read_archive(path, ENTRIES, wanted=("args.json",)), "args.json", path)
+    return str(arguments.get("__name__"))
+
+
 def _json(entries: dict[str, bytes], name: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(entries[name])

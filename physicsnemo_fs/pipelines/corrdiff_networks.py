@@ -3,8 +3,7 @@
 """Networks of NVIDIA's CorrDiff behind the calls of this package's networks."""
 
 import importlib
-import json
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule, check_fields
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.checkpoints import load_network
+from physicsnemo_fs.pipelines.checkpoints import load_network, network_class
 
 REGRESSIONS = ("UNet", "CorrDiffRegressionUNet")
 DENOISERS = ("EDMPrecondSR", "EDMPrecondSuperResolution")
@@ -131,32 +130,19 @@ class CorrDiffDenoiser(_Adapter):
         return self.network(x, self.condition(condition), t)
 
 
-def network_class(path: Path | str) -> str:
-    """Give the name of the class that a checkpoint says it holds; nothing is loaded.
-
-    Raises:
-        InputError: If it is no checkpoint.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no checkpoint at {path}; give the path of an .mdlus file")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return str(json.loads(archive.read("args.json"))["__name__"])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is truncated or no .mdlus file ({error}); use another checkpoint") from error
-
-
 def _of_corrdiff(path: Path | str, name: str) -> Module:
     return load_network(path, getattr(importlib.import_module(PLACES[name]), name))
 
 
-def load_regression(path: Path | str, rescaling: Rescaling | None = None) -> FSRegressionSR | CorrDiffRegression:
+def load_regression(
+    path: Path | str, rescaling: Rescaling | None = None, trusted: Sequence[str] = ()
+) -> FSRegressionSR | CorrDiffRegression:
     """Load a mean, of this package or of CorrDiff.
 
     Args:
         path: The ``.mdlus`` file.
         rescaling: Normalisation of the conditions, for networks of CorrDiff.
+        trusted: Packages that classes may come from besides physicsnemo and physicsnemo_fs.
 
     Raises:
         InputError: If the file holds no mean, is damaged, or names a class that is not trusted.
@@ -164,15 +150,18 @@ def load_regression(path: Path | str, rescaling: Rescaling | None = None) -> FSR
     name = network_class(path)
     if name in REGRESSIONS:
         return CorrDiffRegression(_of_corrdiff(path, name), rescaling).eval()
-    return load_network(path, FSRegressionSR)
+    return load_network(path, FSRegressionSR, trusted)
 
 
-def load_denoiser(path: Path | str, rescaling: Rescaling | None = None) -> FSEDMPrecondSR | CorrDiffDenoiser:
+def load_denoiser(
+    path: Path | str, rescaling: Rescaling | None = None, trusted: Sequence[str] = ()
+) -> FSEDMPrecondSR | CorrDiffDenoiser:
     """Load a denoiser, of this package or of CorrDiff.
 
     Args:
         path: The ``.mdlus`` file.
         rescaling: Normalisation of the conditions, for networks of CorrDiff.
+        trusted: Packages that classes may come from besides physicsnemo and physicsnemo_fs.
 
     Raises:
         InputError: If the file holds no denoiser, is damaged, or names a class that is not trusted.
@@ -180,4 +169,4 @@ def load_denoiser(path: Path | str, rescaling: Rescaling | None = None) -> FSEDM
     name = network_class(path)
     if name in DENOISERS:
         return CorrDiffDenoiser(_of_corrdiff(path, name), rescaling).eval()
-    return load_network(path, FSEDMPrecondSR)
+    return load_network(path, FSEDMPrecondSR, trusted)

@@ -10,17 +10,21 @@ import sys
 import tarfile
 import warnings
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
 from physicsnemo.core.module import Module
 from physicsnemo.core.registry import ModelRegistry
 
+from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.archives import load_tensors
 from physicsnemo_fs.pipelines.checkpoints import ENTRIES, load_network, save_network
+from physicsnemo_fs.pipelines.generation.networks import load_networks
 from physicsnemo_fs.pipelines.training_state import load_state, save_state
 
 EVIL = """
@@ -103,6 +107,17 @@ def test_a_package_that_the_user_trusts_is_imported(path, trap):
     with pytest.raises(InputError, match=r"evil\.Other, which is not there"):
         load_network(path, Module, trusted=["evil"])
     assert trap.exists()
+
+
+def test_generation_imports_what_its_configuration_trusts(path, trap, tmp_path):
+    change_arguments(path, lambda a: a.update(__module__="evil"))
+    config = GenerateConfig(run_dir=str(tmp_path))
+    config.generation.inference_mode = "regression"
+    config.generation.io.reg_ckpt_filename = str(path)
+    with pytest.raises(InputError, match="not trusted"):
+        load_networks(config, None, Ranks())
+    assert not trap.exists()
+    assert load_networks(replace(config, trusted_packages=["evil"]), None, Ranks()).regression is not None
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,10 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     if mode in ("all", "diffusion"):
         files["diffusion"] = _find(residual, run_dir / "diffusion", FSEDMPrecondSR, "res_ckpt_filename")
     rescaling = None if package is None else package.rescaling()
-    regression = load_regression(files["regression"], rescaling) if "regression" in files else None
-    diffusion = load_denoiser(files["diffusion"], rescaling) if "diffusion" in files else None
+    regression = (
+        load_regression(files["regression"], rescaling, config.trusted_packages) if "regression" in files else None
+    )
+    diffusion = load_denoiser(files["diffusion"], rescaling, config.trusted_packages) if "diffusion" in files else None
     if config.perf.torch_compile:
         for network in (regression, diffusion):
             if network is not None:
