@@ -17,9 +17,9 @@ from pathlib import Path
 from timing import cpu_name, provenance, versions, write_rows
 
 from physicsnemo_fs.config.build import BuildConfig, FineSourceConfig, RegionConfig
-from physicsnemo_fs.data.builder.executors import open_executor
 from physicsnemo_fs.data.builder.pieces import make_piece
 from physicsnemo_fs.data.builder.run import build_store
+from physicsnemo_fs.executors import open_executor
 from physicsnemo_fs.pipelines.build import plan_of
 
 REGIONS = (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``physicsnemo-fs train|generate|score|build|export|demo|doctor``, the same for the scripts."""
+"""The command line: ``physicsnemo-fs`` with its commands, and the same for the example scripts."""
 
 import os
 import re
@@ -238,19 +238,36 @@ def _generate(config: Any) -> None:
 
 
 def _score(config: Any) -> None:
-    require_alone("scoring")
-    from physicsnemo_fs.pipelines.score import score as task
+    from physicsnemo_fs.pipelines.scoring import run_score as task
 
-    result = task(
-        config.path if isinstance(config.path, list) else [config.path],
-        config.output,
-        kmax=config.kmax,
-        confidence=config.confidence,
-        bootstrap_samples=config.bootstrap_samples,
-        seed=config.seed,
-        max_members=config.max_members,
-    )
-    print(f"{result.scores_path}\n{result.summary_path}")  # noqa: T201
+    _leave(task(config))
+
+
+def _compare(config: Any) -> None:
+    require_alone("comparing")
+    from physicsnemo_fs.pipelines.compare import run_compare as task
+
+    task(config)
+
+
+def _picture(config: Any) -> None:
+    require_alone("drawing")
+    from physicsnemo_fs.pipelines.video import picture as task
+
+    print(task(config))  # noqa: T201
+
+
+def _video(config: Any) -> None:
+    require_alone("drawing")
+    from physicsnemo_fs.pipelines.video import video as task
+
+    print(task(config))  # noqa: T201
+
+
+def _leave(failed: int) -> None:
+    """Exit with status 1 if some files failed."""
+    if failed:
+        sys.exit(1)
 
 
 def _build(config: Any) -> None:
@@ -273,9 +290,64 @@ def _demo(config: Any) -> None:
     task(config)
 
 
+def _positional(arguments: list[str]) -> list[str]:
+    """Turn CorrDiff 2.x's ``IN OUT --n-ensemble N`` into keys; anything else stays as it is.
+
+    Example:
+        >>> _positional(["a.nc", "scores.nc", "--n-ensemble", "8"])
+        ['path=a.nc', 'output=scores.nc', 'max_members=8']
+    """
+    if any(argument.startswith(("--config", "-c")) for argument in arguments):
+        return arguments
+    plain: list[str] = []
+    keys: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, _, value = argument.partition("=")
+        if name in ("--n-ensemble", "--n_ensemble"):
+            count = value or next(rest, "")
+            if not re.fullmatch(r"-?\d+", count):
+                raise InputError(f"--n-ensemble must be a number of members: got {count!r}; -1 takes all")
+            keys += [f"max_members={count}"] if int(count) > 0 else []
+        elif argument.startswith("-") or "=" in argument:
+            keys.append(argument)
+        else:
+            plain.append(argument)
+    if not plain:
+        return keys
+    if len(plain) < 2:
+        raise InputError(f"scoring needs path=... output=..., or two files IN OUT: got {plain[0]}")
+    paths = plain[0] if len(plain) == 2 else f"[{','.join(plain[:-1])}]"
+    return [f"path={paths}", f"output={plain[-1]}", *keys]
+
+
+def _files(arguments: list[str]) -> list[str]:
+    """Turn files that are named alone into ``path=[...]``.
+
+    Example:
+        >>> _files(["a.nc", "b.nc", "seed=1"])
+        ['path=[a.nc,b.nc]', 'seed=1']
+    """
+    plain = [a for a in arguments if not a.startswith("-") and "=" not in a]
+    rest = [a for a in arguments if a not in plain]
+    return [f"path=[{','.join(plain)}]", *rest] if plain else rest
+
+
+def _rewriting(rewrite: Callable[[list[str]], list[str]], run: Callable[[], None]) -> Callable[[], None]:
+    def entry() -> None:
+        with one_line_errors(debug="--debug" in sys.argv):
+            sys.argv[1:] = rewrite(sys.argv[1:])
+        run()
+
+    return entry
+
+
 train = application("train", _train)
 generate = application("generate", _generate)
-score = application("score", _score)
+score = _rewriting(_positional, application("score", _score))
+picture = application("picture", _picture)
+video = application("video", _video)
+compare = _rewriting(_files, application("compare", _compare))
 build = application("build", _build)
 export = application("export", _export)
 demo = application("demo", _demo)
@@ -292,6 +364,9 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "train": train,
     "generate": generate,
     "score": score,
+    "compare": compare,
+    "picture": picture,
+    "video": video,
     "build": build,
     "export": export,
     "demo": demo,

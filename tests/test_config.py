@@ -21,6 +21,9 @@ from physicsnemo_fs.files import atomic_path
 CONF = Path(schemas.__file__).parents[1] / "conf"
 NEEDED = {
     "config_score": ["path=samples.nc"],
+    "config_compare": ["path=[a.nc,b.nc]"],
+    "config_picture": ["path=a.nc"],
+    "config_video": ["path=a.nc"],
     "config_build": ["fine.data_path=a.nc", "fine.variables=[t2m]"],
     "config_export": ["run=outputs/run", "package=outputs/package"],
     "ns_re40": ["dataset.data_path=file.npy"],

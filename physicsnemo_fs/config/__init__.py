@@ -27,17 +27,18 @@ from physicsnemo_fs.config.generation import (
     GenerationIOConfig,
     GenerationPerformanceConfig,
     SamplerConfig,
-    ScoreConfig,
 )
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
 from physicsnemo_fs.config.models import ConvUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
+from physicsnemo_fs.config.pictures import PictureConfig, VideoConfig
 from physicsnemo_fs.config.published import (
     CWADatasetConfig,
     GEFSHRRRDatasetConfig,
     HRRRMiniDatasetConfig,
     VolcanoDatasetConfig,
 )
+from physicsnemo_fs.config.scores import CompareConfig, ScoreConfig
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.config.training import (
     HyperParameters,
@@ -54,6 +55,9 @@ SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "generate": GenerateConfig,
     "score": ScoreConfig,
+    "compare": CompareConfig,
+    "picture": PictureConfig,
+    "video": VideoConfig,
     "demo": DemoConfig,
     "build": BuildConfig,
     "export": ExportConfig,
@@ -73,7 +77,19 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
 }
-MAPPINGS = (".options", ".transforms", ".missing", ".select", ".regions", ".periods", "names", "units", "data")
+MAPPINGS = (
+    ".options",
+    ".transforms",
+    ".missing",
+    ".select",
+    ".regions",
+    ".periods",
+    "names",
+    "units",
+    "data",
+    "thresholds",
+    "areas",
+)
 """Keys whose values are mappings with keys of the user's own."""
 
 
@@ -145,6 +161,7 @@ __all__ = [
     "SCHEMAS",
     "BuildConfig",
     "CWADatasetConfig",
+    "CompareConfig",
     "ConvUNetConfig",
     "DatasetConfig",
     "DemoConfig",
@@ -163,6 +180,7 @@ __all__ = [
     "NetCDFDatasetConfig",
     "NoiseConfig",
     "PerformanceConfig",
+    "PictureConfig",
     "PluginDatasetConfig",
     "SamplerConfig",
     "ScoreConfig",
@@ -172,6 +190,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingIOConfig",
     "TrainingPerformanceConfig",
+    "VideoConfig",
     "VolcanoDatasetConfig",
     "ZarrDatasetConfig",
     "check_groups",

@@ -5,8 +5,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import MISSING
-
 from physicsnemo_fs.config.datasets import DatasetConfig
 from physicsnemo_fs.config.keys import key
 from physicsnemo_fs.config.training import TRUSTED, PerformanceConfig, TrainConfig
@@ -108,19 +106,3 @@ class DemoConfig:
     seed_batch_size: int = key(16, "Fields a network call.", least=1)
     fine_resolution: int = key(128, "The second resolution of the same ensemble.", least=1)
     kmax: int = key(16, "Largest wavenumber of the spectrum error.", least=1)
-
-
-@dataclass
-class ScoreConfig:
-    """``score_samples.py``."""
-
-    path: Any = key(
-        MISSING,
-        "A samples file or a list of them, one a model; wildcards join a model's regions. The first truth is used.",
-    )
-    output: str = key("outputs/scores", "Folder for scores.nc and scores_summary.csv, or the name of the .nc file.")
-    kmax: int | None = key(None, "Largest wavenumber of the spectrum error; null takes the energetic ones.", least=1)
-    confidence: float = key(0.95, "Level of the bootstrap intervals.", above=0, below=1)
-    bootstrap_samples: int = key(1000, "Resamples of the bootstrap over independent blocks.", least=1)
-    seed: int = key(0, "Seed of the bootstrap and of the random ties of the rank histogram.")
-    max_members: int | None = key(None, "Score the first members only; null for all.", least=1)

@@ -8,7 +8,7 @@ interval of Efron & Tibshirani 1993), the same blocks for all series: comparison
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -59,6 +59,21 @@ class Resampling:
         if self.samples < 1:
             raise InputError(f"bootstrap samples must be at least 1: got {self.samples}")
 
+    def at(self, chosen: np.ndarray) -> "Resampling":
+        """Give the same resampling of some of the times."""
+        return replace(self, blocks=self.blocks[chosen])
+
+    def repeats(self) -> Float[np.ndarray, "sample time"]:
+        """Give how often each time is drawn in each resample.
+
+        Example:
+            >>> repeats = Resampling(np.array([0, 0, 1]), samples=100).repeats()
+            >>> repeats.shape, bool((repeats[:, 0] == repeats[:, 1]).all())
+            ((100, 3), True)
+        """
+        _, codes = np.unique(self.blocks, return_inverse=True)
+        return _repeats(self, int(codes.max()) + 1)[:, codes]
+
 
 def block_bootstrap(
     function: Callable[..., FloatArray],
@@ -88,16 +103,29 @@ def block_bootstrap(
     estimate = float(function(*(divide(sums.sum(0), weights.sum()) for sums, weights in series)))
     if count < 2:
         return Interval(estimate, np.nan, np.nan, count)
-    random = np.random.default_rng(resampling.seed)
-    repeats = random.multinomial(count, np.full(count, 1 / count), size=resampling.samples).astype(np.float64)
+    repeats = _repeats(resampling, count)
     means = (divide(_resample(repeats, codes, sums), _resample(repeats, codes, weights)) for sums, weights in series)
-    tail = (1 - resampling.confidence) / 2
-    values = np.asarray(function(*means))
+    return interval_of(estimate, np.asarray(function(*means)), resampling.confidence, count)
+
+
+def interval_of(estimate: float, values: Float[np.ndarray, " sample"], confidence: float, blocks: int) -> Interval:
+    """Give the percentile interval of resampled values; NaN ones are left out.
+
+    Example:
+        >>> interval_of(1.0, np.array([0.0, 1.0, 2.0]), 0.5, blocks=3)
+        Interval(estimate=1.0, low=0.5, high=1.5, blocks=3)
+    """
     values = values[~np.isnan(values)]
     if not values.size:
-        return Interval(estimate, np.nan, np.nan, count)
+        return Interval(estimate, np.nan, np.nan, blocks)
+    tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high), count)
+    return Interval(estimate, float(low), float(high), blocks)
+
+
+def _repeats(resampling: Resampling, blocks: int) -> Float[np.ndarray, "sample block"]:
+    random = np.random.default_rng(resampling.seed)
+    return random.multinomial(blocks, np.full(blocks, 1 / blocks), size=resampling.samples).astype(np.float64)
 
 
 def _resample(

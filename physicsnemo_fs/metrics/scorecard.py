@@ -3,36 +3,46 @@
 """All statistics of one forecast of one variable, and the metrics that follow from them."""
 
 import copy
-from functools import partial
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+import physicsnemo_fs.metrics.standard  # noqa: F401 - registers the measures
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling, block_bootstrap
-from physicsnemo_fs.metrics.calibration import rank_histogram, spread_skill_ratio
-from physicsnemo_fs.metrics.crps import crps_terms
-from physicsnemo_fs.metrics.spectra import (
-    energetic_shells,
-    max_spectrum_error,
-    mean_spectrum_error,
-    radial_power_spectrum,
-    wavenumber_shells,
-    window_for,
-)
-from physicsnemo_fs.metrics.statistics import FieldSum, FloatArray, Metric, Statistic, weighted_sum
-from physicsnemo_fs.random import derive_key
+from physicsnemo_fs.metrics.extremes import AnnualMaxima, maxima_of
+from physicsnemo_fs.metrics.maps import Maps, case_maps
+from physicsnemo_fs.metrics.measures import Area, Context, Forecast, Setting, measures_for
+from physicsnemo_fs.metrics.spectra import energetic_shells, wavenumber_shells
+from physicsnemo_fs.metrics.statistics import Case, FieldSum, Metric, Statistic
 
-POINT_STATISTICS = ("error", "absolute_error", "squared_error", "truth_squared", "std_dev", "crps_biased")
-ENSEMBLE_STATISTICS = ("variance", "crps_fair")
 UNDEFINED = "undefined for one member; see mae, which is its CRPS"
 
 
-class Scorecard:
-    """Score one forecast (an ensemble, or one field as a single member) of one variable, time by time.
+@dataclass(frozen=True)
+class Contribution:
+    """What one case adds to a scorecard.
 
-    Means run over points and times; roots and ratios are taken after. The metrics are:
+    Args:
+        sums: By area and statistic.
+        maps: By name, whole multiples of the setting's quantum.
+        maxima: Truth and members, for annual maxima.
+    """
+
+    sums: Mapping[tuple[str, str], FieldSum]
+    maps: Mapping[str, Int[np.ndarray, "height width"]]
+    maxima: Float[np.ndarray, "one_and_member height width"] | None = None
+
+
+class Scorecard:
+    """Score one forecast (an ensemble, or one field as a single member) of one variable, case by case.
+
+    Means run over points and cases; roots and ratios are taken after. The metrics are those of the registered
+    measures (:mod:`~physicsnemo_fs.metrics.standard`) that the setting asks for; always:
 
     - ``rmse``, ``mae``, ``bias``: of the ensemble mean.
     - ``crps``, ``crps_biased``: CRPS of the empirical distribution; ``crps`` is CorrDiff's name for it.
@@ -40,21 +50,25 @@ class Scorecard:
     - ``std_dev``: mean ensemble standard deviation with ``ddof=0``, as CorrDiff has it.
     - ``spread``: root of the mean variance with ``ddof=1``; ``spread_skill``: corrected ratio to ``rmse``.
     - ``relative_l2``: rmse over the root mean square of the truth.
-    - ``spectrum_error_mean``, ``spectrum_error_max``: decibels, over wavenumber shells. Times with missing
-      points are left out of spectra; masks and weights do not apply to them. Resampling noise adds to an
+    - ``ece``: calibration error of the rank histogram.
+    - ``spectrum_error_mean``, ``spectrum_error_max``, ``ralsd``: decibels, over wavenumber shells. Times with
+      missing points are left out of spectra; masks and weights do not apply to them. Resampling noise adds to an
       absolute value, so that their intervals lean upwards.
 
     Args:
         grid: Grid of forecast and truth.
         members: Number of members.
-        variable: Name of the variable; with ``seed`` and the time it seeds the random ties of ranks.
+        variable: Name of the variable; with ``seed`` and the case it seeds the random ties of ranks.
         seed: Seed of the random ties.
         kmax: Last wavenumber shell of the spectrum error; ``None`` takes the energetic shells.
         weights: Weight of each point (area), shape of the grid.
         mask: True where a point counts, shape of the grid.
+        areas: Named parts of the domain: where they are, shape of the grid.
+        setting: What to measure beyond the standard.
+        unit: Unit of the variable, for words.
 
     Raises:
-        InputError: If weights or mask do not have the grid's shape.
+        InputError: If weights, mask or an area do not have the grid's shape.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -74,15 +88,34 @@ class Scorecard:
         kmax: int | None = None,
         weights: Float[np.ndarray, "height width"] | None = None,
         mask: Bool[np.ndarray, "height width"] | None = None,
+        areas: Mapping[str, Bool[np.ndarray, "height width"]] | None = None,
+        setting: Setting | None = None,
+        unit: str = "",
     ):
-        for name, value in (("weights", weights), ("mask", mask)):
+        named = {f"area {name!r}": value for name, value in (areas or {}).items()}
+        for name, value in {"weights": weights, "mask": mask, **named}.items():
             if value is not None and value.shape != grid.shape:
                 raise InputError(f"{name} must have the grid's shape {grid.shape}: got {value.shape}")
-        self.grid, self.members, self.variable = grid, members, variable
-        self._seed, self._kmax, self._weights, self._mask = seed, kmax, weights, mask
-        names = [*POINT_STATISTICS, "rank", "power", "truth_power"]
-        names += ENSEMBLE_STATISTICS if members > 1 else ()
-        self.statistics = {name: Statistic(name) for name in names}
+        self.grid, self.members, self.variable, self.unit = grid, members, variable, unit
+        self.setting = setting or Setting()
+        self._seed, self.kmax = seed, kmax
+        whole = Area("", mask, weights)
+        self.areas = {"": whole} | {
+            name: Area(name, where if mask is None else where & mask, weights) for name, where in (areas or {}).items()
+        }
+        self.measures = measures_for(self.setting, grid)
+        self._statistics: dict[tuple[str, str], Statistic] = {}
+        self.maxima = AnnualMaxima()
+        self.maps = Maps(self.setting.map_quantum)
+
+    @property
+    def statistics(self) -> dict[str, Statistic]:
+        """Statistics of the whole domain by name."""
+        return self.statistics_of("")
+
+    def statistics_of(self, area: str) -> dict[str, Statistic]:
+        """Give the statistics of a named area."""
+        return {name: value for (where, name), value in self._statistics.items() if where == area}
 
     def add(
         self,
@@ -90,71 +123,120 @@ class Scorecard:
         forecast: Float[np.ndarray, "member height width"],
         truth: Float[np.ndarray, "height width"],
         region: int = 0,
+        lead: float = 0.0,
     ) -> None:
-        """Score one time, in one of several regions of equal shape.
+        """Score one time, in one of several regions of equal shape, at one lead time in hours.
 
         Raises:
-            InputError: If shapes do not fit, or the time was scored before.
+            InputError: If shapes do not fit, or the case was scored before.
+        """
+        case = Case.of(time, region, lead)
+        self.take(case, self.contribution(case, forecast, truth))
+
+    def contribution(
+        self,
+        case: Case,
+        forecast: Float[np.ndarray, "member height width"],
+        truth: Float[np.ndarray, "height width"],
+    ) -> Contribution:
+        """Give all that a case adds without keeping it, for :meth:`take` (in another process).
+
+        Raises:
+            InputError: If shapes do not fit.
         """
         if forecast.shape != (self.members, *self.grid.shape) or truth.shape != self.grid.shape:
             raise InputError(
                 f"{self.variable!r} must have {self.members} members on grid {self.grid.shape}: got forecast "
                 f"{forecast.shape} and truth {truth.shape}"
             )
-        for name, field in _point_fields(forecast, truth).items():
-            self.statistics[name].add(time, weighted_sum(field, self._weights, self._mask), region)
-        self.statistics["rank"].add(time, self._ranks(time, forecast, truth, region), region)
-        self._add_spectra(time, forecast, truth, region)
+        given = Forecast(case, forecast, truth, self.grid, self.setting, self._seed, self.variable)
+        sums = {
+            (area.name, name): value
+            for area in self.areas.values()
+            for measure in self.measures.values()
+            for name, value in measure.sums(given, area)
+        }
+        maps = case_maps(given, self.setting.map_quantum) if self.setting.map_quantum and not case.region else {}
+        return Contribution(sums, maps, maxima_of(forecast, truth) if self.setting.extremes else None)
 
-    def _ranks(self, time: np.datetime64, forecast: np.ndarray, truth: np.ndarray, region: int) -> FieldSum:
-        stamp = int(time.astype("datetime64[ns]").astype(np.int64))
-        random = np.random.default_rng(derive_key(self._seed, "rank", self.variable, stamp, region))
-        return rank_histogram(forecast, truth, random, self._weights, self._mask)
-
-    def _add_spectra(self, time: np.datetime64, forecast: np.ndarray, truth: np.ndarray, region: int) -> None:
-        window, extent = window_for(self.grid), self.grid.extent
-        if np.isnan(truth).any() or np.isnan(forecast).any():
-            nothing = np.zeros(len(self.wavenumber))
-            sums = {name: FieldSum(nothing, 0.0, missing=1) for name in ("power", "truth_power")}
-        else:
-            power = radial_power_spectrum(forecast, extent, window).mean(0)
-            truth_power = radial_power_spectrum(truth, extent, window)
-            sums = {"power": FieldSum(power, 1.0), "truth_power": FieldSum(truth_power, 1.0)}
-        for name, value in sums.items():
-            self.statistics[name].add(time, value, region)
-
-    def merge(self, other: "Scorecard") -> "Scorecard":
-        """Give the union of two partial results over disjoint times, exactly as if scored at once.
+    def take(self, case: Case, contribution: Contribution) -> None:
+        """Keep what a case adds.
 
         Raises:
-            InputError: If they share a time, or score different things.
+            InputError: If the case was scored before.
         """
-        if (self.variable, self.grid, self.members) != (other.variable, other.grid, other.members):
+        for key, value in contribution.sums.items():
+            if key not in self._statistics:
+                self._statistics[key] = Statistic(key[1])
+            self._statistics[key].add_case(case, value)
+        self.maps = self.maps.plus(contribution.maps)
+        if contribution.maxima is not None:
+            self.maxima.take(case, contribution.maxima)
+
+    def merge(self, other: "Scorecard") -> "Scorecard":
+        """Give the union of two partial results over disjoint cases, exactly as if scored at once.
+
+        Raises:
+            InputError: If they share a case, or score different things.
+        """
+        if (self.variable, self.grid, self.members, self.setting) != (
+            other.variable,
+            other.grid,
+            other.members,
+            other.setting,
+        ) or self.areas.keys() != other.areas.keys():
             raise InputError(
                 "partial results must be of one variable, grid and number of members: got "
                 f"{(self.variable, self.grid.shape, self.members)} and "
-                f"{(other.variable, other.grid.shape, other.members)}"
+                f"{(other.variable, other.grid.shape, other.members)}, with equal settings and areas"
             )
         merged = copy.copy(self)
-        merged.statistics = {name: value.merge(other.statistics[name]) for name, value in self.statistics.items()}
+        both = (self, other) if self._statistics else (other, self)
+        merged._statistics = {
+            name: value.merge(both[1]._statistics[name]) if both[1]._statistics else value
+            for name, value in both[0]._statistics.items()
+        }
+        merged.maxima = self.maxima.merge(other.maxima)
+        merged.maps = self.maps.plus(other.maps.sums)
         return merged
+
+    def only(self, cases: Collection[Case]) -> "Scorecard":
+        """Give the scores of some of the cases; maps and annual maxima are left out."""
+        chosen = copy.copy(self)
+        chosen._statistics = {key: statistic.only(cases) for key, statistic in self._statistics.items()}
+        chosen.maxima, chosen.maps = AnnualMaxima(), Maps(self.setting.map_quantum)
+        return chosen
+
+    @property
+    def _errors(self) -> Statistic:
+        return self._statistics.get(("", "error"), Statistic("error"))
+
+    @property
+    def cases(self) -> list[Case]:
+        """Scored cases in order."""
+        return self._errors.cases
 
     @property
     def times(self) -> np.ndarray:
         """Scored times in order, region after region, ``datetime64[ns]``."""
-        return self.statistics["error"].times
+        return self._errors.times
 
     @property
     def regions(self) -> np.ndarray:
         """Region of each of ``times``, int64."""
-        return self.statistics["error"].regions
+        return self._errors.regions
+
+    @property
+    def leads(self) -> np.ndarray:
+        """Lead time of each of ``times`` in hours."""
+        return self._errors.leads
 
     @property
     def missing(self) -> np.ndarray:
         """Points skipped at each time because forecast or truth is NaN, int64."""
-        return self.statistics["error"].missing
+        return self._errors.missing
 
-    @property
+    @cached_property
     def wavenumber(self) -> Float[np.ndarray, " shell"]:
         """Wavenumber of each shell in cycles per unit of the grid."""
         return wavenumber_shells(self.grid.shape, self.grid.extent).wavenumber
@@ -163,7 +245,7 @@ class Scorecard:
     def shells(self) -> np.ndarray:
         """Wavenumber shells that enter the spectrum error."""
         complete = wavenumber_shells(self.grid.shape, self.grid.extent).complete
-        return energetic_shells(self.power("truth_power"), complete, self._kmax)
+        return energetic_shells(self.power("truth_power"), complete, self.kmax)
 
     def power(self, name: str = "power") -> Float[np.ndarray, " shell"]:
         """Give the mean power spectrum of the members, or of the truth (``"truth_power"``)."""
@@ -176,73 +258,73 @@ class Scorecard:
     @property
     def metrics(self) -> dict[str, Metric]:
         """Metrics by name; those that need two members are absent for one."""
-        defined = [metric for metric in self._all_metrics() if self._is_defined(metric)]
-        return {metric.name: metric for metric in defined}
+        return {metric.name: metric for metric in self.all_metrics() if self._is_defined(metric)}
 
-    def _is_defined(self, metric: Metric) -> bool:
-        return all(name in self.statistics for name in metric.statistics)
+    def _is_defined(self, metric: Metric, area: str = "") -> bool:
+        return all((area, name) in self._statistics for name in metric.statistics)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of all metrics, defined or not, in order."""
-        return tuple(metric.name for metric in self._all_metrics())
+        return tuple(metric.name for metric in self.all_metrics())
 
-    def _all_metrics(self) -> list[Metric]:
-        if not len(self.statistics["error"]):
+    def all_metrics(self, area: str = "") -> list[Metric]:
+        """Give the metrics of an area, defined or not, in order.
+
+        Raises:
+            InputError: If nothing has been scored.
+        """
+        if not len(self._errors):
             raise InputError("metrics need at least one scored time: got none")
-        shells = self.shells
-        ratio = partial(spread_skill_ratio, members=self.members)
-        span = f"shells {shells[0]}-{shells[-1]}" if shells.size else "no shells"
-        return [
-            Metric("rmse", ("squared_error",), np.sqrt, "ensemble mean; root of the pooled mean"),
-            Metric("crps", ("crps_biased",), _identity, "biased"),
-            Metric("std_dev", ("std_dev",), _identity, "ddof 0; mean of standard deviations"),
-            Metric("mae", ("absolute_error",), _identity, "ensemble mean"),
-            Metric("crps_fair", ("crps_fair",), _identity, "fair"),
-            Metric("crps_biased", ("crps_biased",), _identity, "biased"),
-            Metric("bias", ("error",), _identity, "ensemble mean minus truth"),
-            Metric("spread", ("variance",), np.sqrt, "ddof 1; root of the pooled variance"),
-            Metric("spread_skill", ("variance", "squared_error"), ratio, "ddof 1; times sqrt((m+1)/m)", "1"),
-            Metric("relative_l2", ("squared_error", "truth_squared"), _root_ratio, "ensemble mean; pooled", "1"),
-            Metric(
-                "spectrum_error_mean",
-                ("power", "truth_power"),
-                partial(mean_spectrum_error, shells=shells),
-                f"mean |dB| of the mean spectrum, {span}",
-                "dB",
-            ),
-            Metric(
-                "spectrum_error_max",
-                ("power", "truth_power"),
-                partial(max_spectrum_error, shells=shells),
-                f"max |dB| of the mean spectrum, {span}",
-                "dB",
-            ),
-        ]
+        context = Context(self.members, self.grid, self.setting, area, self.shells, self.unit)
+        return [metric for measure in self.measures.values() for metric in measure.metrics(context)]
 
-    def estimator(self, name: str) -> str:
+    def metric(self, name: str, area: str = "") -> Metric:
+        """Give a metric by name.
+
+        Raises:
+            InputError: If there is no such metric.
+        """
+        found = {metric.name: metric for metric in self.all_metrics(area)}.get(name)
+        if found is None:
+            raise InputError(f"no metric {name!r}: there are {list(self.metric_names)}")
+        return found
+
+    def estimator(self, name: str, area: str = "") -> str:
         """Say in words how a metric is made, or why it is undefined.
 
         Raises:
             InputError: If there is no such metric.
         """
-        metric = {metric.name: metric for metric in self._all_metrics()}.get(name)
-        if metric is None:
-            raise InputError(f"no metric {name!r}: there are {list(self.metric_names)}")
-        return metric.estimator if self._is_defined(metric) else UNDEFINED
+        metric = self.metric(name, area)
+        return metric.estimator if self._is_defined(metric, area) else UNDEFINED
 
     def per_time(self, name: str) -> Float[np.ndarray, " time"]:
         """Give a metric of each time alone; NaN where undefined."""
         metric = self.metrics.get(name)
         return np.full(len(self.times), np.nan) if metric is None else metric.per_time(self.statistics)
 
-    def interval(self, name: str, resampling: Resampling) -> Interval:
-        """Give a metric of all times with its confidence interval; NaN where undefined."""
-        metric = self.metrics.get(name)
-        if metric is None:
+    def series(self, metric: Metric, area: str = "", lead: float | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Give sums and weights of a metric's statistics, of all cases or those of one lead time."""
+        chosen = slice(None) if lead is None else self.leads == lead
+        statistics = [self._statistics[area, name] for name in metric.statistics]
+        return [(statistic.sums[chosen], statistic.weights[chosen]) for statistic in statistics]
+
+    def interval(self, name: str, resampling: Resampling, area: str = "", lead: float | None = None) -> Interval:
+        """Give a metric of all times with its confidence interval; NaN where undefined.
+
+        Args:
+            name: Name of the metric.
+            resampling: How to resample; its blocks are those of ``cases``.
+            area: Name of an area; empty for the whole domain.
+            lead: Take the cases of this lead time only.
+        """
+        if lead is not None:
+            resampling = resampling.at(self.leads == lead)
+        metric = self.metric(name, area)
+        if not self._is_defined(metric, area):
             return Interval(np.nan, np.nan, np.nan, len(np.unique(resampling.blocks)))
-        series = [(self.statistics[s].sums, self.statistics[s].weights) for s in metric.statistics]
-        return block_bootstrap(metric.function, series, resampling)
+        return block_bootstrap(metric.function, self.series(metric, area, lead), resampling)
 
     @property
     def crps_statistic(self) -> Statistic:
@@ -262,30 +344,3 @@ def paired_crps_ratio(card: Scorecard, reference: Scorecard, resampling: Resampl
     """
     series = [(each.crps_statistic.sums, each.crps_statistic.weights) for each in (card, reference)]
     return block_bootstrap(lambda own, other: own / other, series, resampling)
-
-
-def _point_fields(forecast: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Give each point statistic as a field, NaN wherever a member or the truth is."""
-    deviation = forecast.astype(np.float64) - truth.astype(np.float64)
-    error, variance, members = deviation.mean(0), deviation.var(0), len(forecast)
-    terms = crps_terms(forecast, truth)
-    fields = {
-        "error": error,
-        "absolute_error": np.abs(error),
-        "squared_error": error**2,
-        "truth_squared": np.where(np.isnan(error), np.nan, truth.astype(np.float64) ** 2),
-        "std_dev": np.sqrt(variance),
-        "crps_biased": terms.biased,
-    }
-    if members > 1:
-        fields |= {"variance": variance * members / (members - 1), "crps_fair": terms.fair}
-    return fields
-
-
-def _identity(mean: FloatArray) -> FloatArray:
-    return mean
-
-
-def _root_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt(np.asarray(numerator) / np.asarray(denominator))

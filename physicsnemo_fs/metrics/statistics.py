@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mergeable sums, and metrics as functions of their means.
 
-A :class:`Statistic` holds, for each time, the float64 sum and the weight of one quantity. Partial results
-over disjoint times merge into exactly what one pass gives, because the sum of a time is never split. A
+A :class:`Statistic` holds, for each case, the float64 sum and the weight of one quantity. Partial results
+over disjoint cases merge into exactly what one pass gives, because the sum of a case is never split. A
 :class:`Metric` is a function of the *means* of statistics (a root, a ratio), applied after merging. This is
 the split of WeatherBench-X (https://github.com/google-research/weatherbenchX).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float
 from physicsnemo_fs.errors import InputError
 
 FloatArray = Float[np.ndarray, "..."] | float
+Best = Literal["low", "high", "zero", "one", "none"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,32 @@ def weighted_sum(
     return FieldSum((chosen * values).sum(), float(chosen.sum()), missing)
 
 
+class Case(NamedTuple):
+    """What one forecast is of: sums are kept for each case, and cases are ordered.
+
+    Args:
+        region: Number of the region (file) of a model.
+        time: Valid time, nanoseconds since 1970.
+        lead: Hours since the forecast started; 0 without lead times.
+    """
+
+    region: int
+    time: int
+    lead: float = 0.0
+
+    @classmethod
+    def of(cls, time: np.datetime64, region: int = 0, lead: float = 0.0) -> "Case":
+        """Give the case of a time.
+
+        Example:
+            >>> Case.of(np.datetime64("1970-01-01T00:00:01"))
+            Case(region=0, time=1000000000, lead=0.0)
+        """
+        return cls(int(region), int(time.astype("datetime64[ns]").astype(np.int64)), float(lead))
+
+
 class Statistic:
-    """Sums of one quantity, kept for each time of each region.
+    """Sums of one quantity, kept for each case (time, region, lead time).
 
     Args:
         name: What is summed.
@@ -77,27 +103,35 @@ class Statistic:
 
     def __init__(self, name: str):
         self.name = name
-        self._sums: dict[tuple[int, int], FieldSum] = {}
+        self._sums: dict[Case, FieldSum] = {}
 
     def __len__(self) -> int:
         return len(self._sums)
 
-    def add(self, time: np.datetime64, value: FieldSum, region: int = 0) -> None:
-        """Add the sum of one time, in one of several regions.
+    def add(self, time: np.datetime64, value: FieldSum, region: int = 0, lead: float = 0.0) -> None:
+        """Add the sum of one time, in one of several regions, at one lead time.
 
         Raises:
-            InputError: If the time is there already.
+            InputError: If the case is there already.
         """
-        key = region, int(time.astype("datetime64[ns]").astype(np.int64))
-        if key in self._sums:
+        self.add_case(Case.of(time, region, lead), value)
+
+    def add_case(self, case: Case, value: FieldSum) -> None:
+        """Add the sum of one case.
+
+        Raises:
+            InputError: If the case is there already.
+        """
+        if case in self._sums:
+            time = np.datetime64(case.time, "ns")
             raise InputError(f"each time must be scored once: {time} was added to {self.name!r} before")
-        self._sums[key] = value
+        self._sums[case] = value
 
     def merge(self, other: "Statistic") -> "Statistic":
-        """Give the union of two statistics over disjoint times, exactly as if scored at once.
+        """Give the union of two statistics over disjoint cases, exactly as if scored at once.
 
         Raises:
-            InputError: If a time is in both, or the names differ.
+            InputError: If a case is in both, or the names differ.
         """
         if self.name != other.name:
             raise InputError(f"only equal statistics merge: got {self.name!r} and {other.name!r}")
@@ -108,30 +142,49 @@ class Statistic:
         merged._sums = self._sums | other._sums
         return merged
 
+    def only(self, cases: Collection[Case]) -> "Statistic":
+        """Give the sums of some of the cases."""
+        chosen = Statistic(self.name)
+        chosen._sums = {case: self._sums[case] for case in cases}
+        return chosen
+
+    @property
+    def cases(self) -> list[Case]:
+        """Cases in order: region after region, time after time."""
+        return sorted(self._sums)
+
+    def __getitem__(self, case: Case) -> FieldSum:
+        return self._sums[case]
+
     @property
     def times(self) -> np.ndarray:
         """Times in order, region after region, ``datetime64[ns]``."""
-        return np.array([time for _, time in sorted(self._sums)], dtype=np.int64).view("datetime64[ns]")
+        return np.array([case.time for case in self.cases], dtype=np.int64).view("datetime64[ns]")
 
     @property
     def regions(self) -> np.ndarray:
         """Region of each of ``times``, int64."""
-        return np.array([region for region, _ in sorted(self._sums)], dtype=np.int64)
+        return np.array([case.region for case in self.cases], dtype=np.int64)
+
+    @property
+    def leads(self) -> Float[np.ndarray, " time"]:
+        """Lead time of each of ``times`` in hours."""
+        return np.array([case.lead for case in self.cases], dtype=np.float64)
 
     @property
     def sums(self) -> Float[np.ndarray, " time *value"]:
         """Sum at each time, in the order of ``times``."""
-        return np.array([self._sums[key].total for key in sorted(self._sums)], dtype=np.float64)
+        return np.array([self._sums[case].total for case in self.cases], dtype=np.float64)
 
     @property
     def weights(self) -> Float[np.ndarray, " time"]:
         """Sum of weights at each time, in the order of ``times``."""
-        return np.array([self._sums[key].weight for key in sorted(self._sums)], dtype=np.float64)
+        return np.array([self._sums[case].weight for case in self.cases], dtype=np.float64)
 
     @property
     def missing(self) -> np.ndarray:
         """Number of skipped NaN points at each time, int64, in the order of ``times``."""
-        return np.array([self._sums[key].missing for key in sorted(self._sums)], dtype=np.int64)
+        return np.array([self._sums[case].missing for case in self.cases], dtype=np.int64)
 
     def means(self) -> Float[np.ndarray, " time *value"]:
         """Give the mean at each time; NaN where nothing counted."""
@@ -164,6 +217,7 @@ class Metric:
         function: Vectorised over a leading axis (times, bootstrap samples).
         estimator: How the number is made, in words.
         unit: Its unit; empty for the variable's own.
+        best: What is better: ``"low"``, ``"high"``, nearer to ``"zero"`` or to ``"one"``, or ``"none"``.
     """
 
     name: str
@@ -171,6 +225,7 @@ class Metric:
     function: Callable[..., FloatArray]
     estimator: str
     unit: str = ""
+    best: Best = "low"
 
     def per_time(self, statistics: Mapping[str, Statistic]) -> Float[np.ndarray, " time"]:
         """Give the metric of each time alone."""
@@ -179,3 +234,15 @@ class Metric:
     def pooled(self, statistics: Mapping[str, Statistic]) -> float:
         """Give the metric of all times together."""
         return float(self.function(*(statistics[name].mean() for name in self.statistics)))
+
+
+def distance_from_best(value: FloatArray, best: Best) -> FloatArray:
+    """Give how far a metric is from its best value, less being better; NaN for a metric without one.
+
+    Example:
+        >>> [float(distance_from_best(np.float64(0.75), best)) for best in ("low", "high", "zero", "one")]
+        [0.75, -0.75, 0.75, 0.25]
+    """
+    value = np.asarray(value)
+    known = {"low": value, "high": -value, "zero": np.abs(value), "one": np.abs(value - 1)}
+    return known.get(best, np.full(value.shape, np.nan))

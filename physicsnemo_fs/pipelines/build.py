@@ -12,7 +12,6 @@ import numpy as np
 from tqdm import tqdm
 
 from physicsnemo_fs.config.build import BuildConfig, SourceConfig
-from physicsnemo_fs.data.builder.executors import Engine, open_executor
 from physicsnemo_fs.data.builder.places import Region
 from physicsnemo_fs.data.builder.plan import Plan, Recipe, TimeSplits, make_plan
 from physicsnemo_fs.data.builder.regrid import Method
@@ -21,6 +20,7 @@ from physicsnemo_fs.data.fields.gridded import open_fields
 from physicsnemo_fs.data.splits import LABELS, UNUSED, parse_duration
 from physicsnemo_fs.data.types import Channel, Fields
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.executors import Engine, open_executor
 from physicsnemo_fs.pipelines.numerals import size_text
 
 NOT_CONTENT = ("output", "executor", "workers", "dask_address", "dry_run", "picture")

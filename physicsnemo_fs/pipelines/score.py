@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scoring files of generated ensembles against their truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +12,43 @@ import numpy as np
 from tqdm import tqdm
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.io.reader import EnsembleFile
+from physicsnemo_fs.executors import InThisProcess, usable_cores
+from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.metrics.bootstrap import Resampling
-from physicsnemo_fs.metrics.scorecard import Scorecard, paired_crps_ratio
 from physicsnemo_fs.pipelines.score_files import (
+    FileFailure,
+    blaming,
+    cases_of,
+    check_cases,
     check_regions,
-    check_truths,
     independent_blocks,
+    open_source,
     path_list,
     region_files,
     scored_variables,
-    time_index,
 )
 from physicsnemo_fs.pipelines.score_output import (
-    MISSING_POINTS,
     Cards,
     ScoreRow,
+    failure_row,
     format_table,
+    score_rows,
     write_scores,
     write_summary,
 )
+from physicsnemo_fs.pipelines.score_setting import Request, places_for, setting_for
+from physicsnemo_fs.pipelines.score_tasks import (
+    INTERPOLATION,
+    REGRESSION,
+    Model,
+    Piece,
+    Plan,
+    close_sources,
+    do_piece,
+    results,
+)
 
-INTERPOLATION = "interpolation"
-REGRESSION = "regression"
+TRUTHS_FOR_RANGE = 32
 
 
 @dataclass(frozen=True)
@@ -45,21 +60,30 @@ class ScoreResult:
         table: The headline numbers as text.
         scores_path: ``scores.nc``.
         summary_path: ``scores_summary.csv``.
+        failures: Files that could not be scored, and why.
+        samples: The first file of the judged model.
+        truth: File of the truth, if it is another.
+        preset: The preset it was scored with.
     """
 
     rows: tuple[ScoreRow, ...]
     table: str
     scores_path: Path
     summary_path: Path
+    failures: tuple[tuple[Path, str], ...] = ()
+    samples: Path = Path()
+    truth: Path | None = None
+    preset: str = "none"
 
-    def row(self, model: str, metric: str, variable: str) -> ScoreRow:
+    def row(self, model: str, metric: str, variable: str, lead_time: str = "", area: str = "") -> ScoreRow:
         """Give one row.
 
         Raises:
             InputError: If there is none.
         """
         for row in self.rows:
-            if (row.model, row.metric, row.variable) == (model, metric, variable):
+            found = (row.model, row.metric, row.variable, row.lead_time, row.area)
+            if found == (model, metric, variable, lead_time, area):
                 return row
         raise InputError(
             f"no score {metric!r} of {variable!r} for {model!r}: models are "
@@ -67,25 +91,19 @@ class ScoreResult:
         )
 
 
-@dataclass(frozen=True)
-class _Forecast:
-    """One row of the comparison: where its fields come from, region by region."""
-
-    name: str
-    members: int
-    variables: tuple[str, ...]
-    read: tuple[Callable[[str, np.datetime64], np.ndarray], ...]
-
-
 def score(
     paths: Sequence[Path | str],
     output: Path | str,
     *,
+    request: Request | None = None,
+    truth: Path | str | None = None,
     kmax: int | None = None,
     confidence: float = 0.95,
     bootstrap_samples: int = 1000,
     seed: int = 0,
     max_members: int | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> ScoreResult:
     """Score ensembles, and the baselines in the first file, against the truth of the first file.
@@ -95,67 +113,183 @@ def score(
     regression mean). An entry with wildcards stands for several files of one model: regions of equal shape, which are
     scored together and resampled as independent blocks. Baselines are single forecasts: their CRPS is their MAE. Every
     further model also gets ``crps_ratio``, its CRPS over that of the first, from the same times and blocks. Fields are
-    read one time at a time.
+    read one time at a time. A file that cannot be scored is left out and listed; the others are scored.
 
     Args:
         paths: Files of ensembles; those of the first entry must hold truth, the others its times and variables.
         output: Folder for ``scores.nc`` and ``scores_summary.csv``; or the name of the ``.nc`` file.
+        request: What to measure; ``None`` for the standard.
+        truth: File with the truth, for samples without.
         kmax: Last wavenumber shell of the spectrum error; ``None`` takes the energetic shells.
         confidence: Coverage of the intervals, by a bootstrap over independent blocks.
         bootstrap_samples: Number of resamples.
         seed: Seed of bootstrap and random ties.
         max_members: Score the first members only; ``None`` takes all.
+        executor: Who works; ``None`` for this process.
+        workers: Number of workers of the executor.
         quiet: No progress bar and no table.
 
     Returns:
-        Rows, table and the paths written.
+        Rows, table, the paths written, and the files that failed.
 
     Raises:
-        InputError: If files lack truth, do not belong together, or an argument is out of range.
+        InputError: If no file can be scored, or an argument is out of range.
     """
     scores_path, summary_path = _output_paths(Path(output))
     entries = [region_files(path) for path in path_list(paths)]
     for path in (path for entry in entries for path in entry):
         if path.resolve() in (scores_path.resolve(), summary_path.resolve()):
             raise InputError(f"the scores must not replace what they score: output={output} would overwrite {path}")
-    with ExitStack() as stack:
-        models = [[stack.enter_context(EnsembleFile(path)) for path in entry] for entry in entries]
-        truths = models[0]
-        variables = scored_variables(truths[0])
-        check_regions(models, variables)
-        resampling = Resampling(independent_blocks(truths), confidence, bootstrap_samples, seed)
-        forecasts = _forecasts(models, variables, max_members)
-        cards = {
-            forecast.name: {
-                variable: Scorecard(truths[0].grid, forecast.members, variable=variable, seed=seed, kmax=kmax)
-                for variable in forecast.variables
+    job = _Job(
+        request or Request(),
+        None if truth is None else Path(truth),
+        kmax,
+        seed,
+        max_members,
+        executor or InThisProcess(),
+        (workers or usable_cores()) if executor else 1,
+        quiet,
+    )
+    failures: list[tuple[Path, str]] = []
+    while True:
+        try:
+            cards, resampling = job.run(entries, confidence, bootstrap_samples)
+            break
+        except FileFailure as failure:
+            failures.append((failure.path, str(failure)))
+            entries = _without(entries, failure.path)
+            if not entries:
+                raise InputError("; ".join(message for _, message in failures)) from failure
+        finally:
+            close_sources()
+    rows = (*score_rows(cards, resampling), *(failure_row(path, message) for path, message in failures))
+    table = format_table(rows, resampling.confidence)
+    write_scores(scores_path, cards, resampling, {"seed": seed})
+    write_summary(summary_path, rows)
+    if not quiet:
+        tqdm.write(table)
+    about = (entries[0][0], job.truth, job.request.preset)
+    return ScoreResult(rows, table, scores_path, summary_path, tuple(failures), *about)
+
+
+def _without(entries: list[list[Path]], path: Path) -> list[list[Path]]:
+    """Leave out a file: the whole entry if it is alone there, else that region of all entries with regions."""
+    place = next((entry.index(path) for entry in entries if path in entry and len(entry) > 1), None)
+    if place is None:
+        return [entry for entry in entries if path not in entry]
+    return [[p for i, p in enumerate(entry) if i != place or len(entry) == 1] for entry in entries]
+
+
+@dataclass(frozen=True)
+class _Job:
+    request: Request
+    truth: Path | None
+    kmax: int | None
+    seed: int
+    max_members: int | None
+    executor: Executor
+    workers: int
+    quiet: bool
+
+    def run(self, entries: list[list[Path]], confidence: float, samples: int) -> tuple[Cards, Resampling]:
+        """Score what all files of the entries hold.
+
+        Raises:
+            FileFailure: At the first file that cannot be scored.
+        """
+        with ExitStack() as stack:
+            sources = [[self._open(path, stack) for path in entry] for entry in entries]
+            first = sources[0]
+            variables = scored_variables(first[0])
+            check_regions(sources, variables)
+            for region in range(len(first)):
+                check_cases([files[region] for files in sources])
+            plan = self._plan(sources, variables)
+            order = [case for region, file in enumerate(first) for case in cases_of(file, region)]
+            blocks = independent_blocks(first)
+            cards = {
+                model.name: {name: plan.card(model, name, first[0]) for name in model.variables}
+                for model in plan.models
             }
-            for forecast in forecasts
-        }
-        for region, truth in enumerate(truths):
-            check_truths([model[region] for model in models], variables)
-            name = "scoring" if len(truths) == 1 else f"scoring {truth.path.name}"
-            for index in tqdm(np.argsort(truth.times), desc=name, unit="time", disable=True if quiet else None):
-                _score_time(truth, int(index), variables, forecasts, cards, region)
-        units = {variable: truths[0].channel(variable).unit for variable in variables}
-    return _finish(cards, units, resampling, scores_path, summary_path, quiet)
+            pieces = [
+                Piece(variable, region, int(index))
+                for region, file in enumerate(first)
+                for index in np.argsort(file.times, kind="stable")
+                for variable in variables
+            ]
+        resampling = Resampling(np.array([blocks[case] for case in sorted(order)]), confidence, samples, self.seed)
+        bar = tqdm(total=len(pieces), desc="scoring", unit="field", disable=True if self.quiet else None)
+        with bar:
+            for piece, (case, found) in results(do_piece, plan, pieces, self.executor, self.workers):
+                for name, contribution in found.items():
+                    cards[name][piece.variable].take(case, contribution)
+                bar.update()
+        _check_anything_counts(cards, plan)
+        return cards, resampling
+
+    def _open(self, path: Path, stack: ExitStack) -> EnsembleSource:
+        truth = self.truth
+        source = open_source(path, truth, self.request.preset)
+        stack.callback(source.close)
+        return source
+
+    def _plan(self, sources: Sequence[Sequence[EnsembleSource]], variables: tuple[str, ...]) -> Plan:
+        first = sources[0]
+        unknown = [name for name in self.request.thresholds if name not in variables]
+        if unknown:
+            raise InputError(f"thresholds are for scored variables: got {unknown}, there are {list(variables)}")
+        names = _distinct_names([files[0] for files in sources])
+        models = [
+            Model(name, self._members(files[0]), variables, "prediction", tuple(file.path for file in files))
+            for name, files in zip(names, sources, strict=True)
+        ]
+        paths = tuple(file.path for file in first)
+        interpolated = tuple(v for v in variables if all(v in file.input_variables for file in first))
+        if interpolated:
+            models.append(Model(INTERPOLATION, 1, interpolated, "input", paths))
+        if all(file.has_regression for file in first):
+            models.append(Model(REGRESSION, 1, variables, "regression", paths))
+        channels = {variable: first[0].channel(variable) for variable in variables}
+        ranges = {variable: _range(first, variable) for variable in variables}
+        grid = first[0].grid
+        settings = {name: setting_for(self.request, channel, grid, *ranges[name]) for name, channel in channels.items()}
+        units = {name: channel.unit for name, channel in channels.items()}
+        places = places_for(self.request, grid)
+        return Plan(tuple(models), settings, units, places, self.seed, self.kmax, self.truth, self.request.preset)
+
+    def _members(self, file: EnsembleSource) -> int:
+        available = len(file.members)
+        members = available if self.max_members is None else self.max_members
+        if not 1 <= members <= available:
+            raise InputError(f"max_members must be 1 to {available} for {file.path.name}: got {self.max_members}")
+        return members
 
 
-def _forecasts(
-    models: Sequence[Sequence[EnsembleFile]], variables: tuple[str, ...], max_members: int | None
-) -> list[_Forecast]:
-    names = _distinct_names([files[0] for files in models])
-    forecasts = [_ensemble(name, files, variables, max_members) for name, files in zip(names, models, strict=True)]
-    first = models[0]
-    interpolated = tuple(v for v in variables if all(v in file.input_variables for file in first))
-    if interpolated:
-        forecasts.append(_Forecast(INTERPOLATION, 1, interpolated, tuple(_single(f, f.input) for f in first)))
-    if all(file.has_regression for file in first):
-        forecasts.append(_Forecast(REGRESSION, 1, variables, tuple(_single(f, f.regression) for f in first)))
-    return forecasts
+def _range(files: Sequence[EnsembleSource], variable: str) -> tuple[float, float]:
+    """Give the least and the largest value of the truth at some times of each file; 0 and 1 if it has none."""
+    ends = []
+    for file in files:
+        chosen = np.unique(np.linspace(0, file.times.size - 1, TRUTHS_FOR_RANGE).astype(int))
+        with blaming(file.path):
+            for index in chosen:
+                values = file.truth(variable, int(index))
+                if np.isfinite(values).any():
+                    ends.append((float(np.nanmin(values)), float(np.nanmax(values))))
+    if not ends:
+        return 0.0, 1.0
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _distinct_names(files: Sequence[EnsembleFile]) -> list[str]:
+def _check_anything_counts(cards: Cards, plan: Plan) -> None:
+    for model in plan.models:
+        if not any(card.statistics["error"].weights.sum() > 0 for card in cards[model.name].values()):
+            path = model.files[0]
+            message = f"{path.name} must hold values where the truth has some: at every time all of {model.name} or of "
+            raise FileFailure(path, message + "the truth is missing or masked")
+
+
+def _distinct_names(files: Sequence[EnsembleSource]) -> list[str]:
     names = [file.model_name for file in files]
     taken = [*names, INTERPOLATION, REGRESSION]
     names = [
@@ -166,96 +300,10 @@ def _distinct_names(files: Sequence[EnsembleFile]) -> list[str]:
     return names
 
 
-def _ensemble(
-    name: str, files: Sequence[EnsembleFile], variables: tuple[str, ...], max_members: int | None
-) -> _Forecast:
-    for file in files:
-        absent = [variable for variable in variables if variable not in file.variables]
-        if absent:
-            raise InputError(f"{file.path.name} must predict {list(variables)}: {absent} are missing")
-    available = len(files[0].members)
-    members = available if max_members is None else max_members
-    if not 1 <= members <= available:
-        raise InputError(f"max_members must be 1 to {available} for {files[0].path.name}: got {max_members}")
-    return _Forecast(name, members, variables, tuple(_first_members(file, members) for file in files))
-
-
-def _first_members(file: EnsembleFile, members: int) -> Callable[[str, np.datetime64], np.ndarray]:
-    index = time_index(file)
-    return lambda variable, time: file.prediction(variable, index[time])[:members]
-
-
-def _single(file: EnsembleFile, read: Callable[[str, int], np.ndarray]) -> Callable[[str, np.datetime64], np.ndarray]:
-    index = time_index(file)
-    return lambda variable, time: read(variable, index[time])[None]
-
-
-def _score_time(
-    file: EnsembleFile,
-    index: int,
-    variables: tuple[str, ...],
-    forecasts: Sequence[_Forecast],
-    cards: Cards,
-    region: int,
-) -> None:
-    time = file.times[index]
-    for variable in variables:
-        truth = file.truth(variable, index)
-        for forecast in forecasts:
-            if variable in forecast.variables:
-                cards[forecast.name][variable].add(time, forecast.read[region](variable, time), truth, region)
-
-
 def _output_paths(output: Path) -> tuple[Path, Path]:
     """Give the paths of the scores and of their summary."""
     scores_path = output if output.suffix == ".nc" else output / "scores.nc"
     return scores_path, scores_path.with_name(f"{scores_path.stem}_summary.csv")
 
 
-def _finish(
-    cards: Cards, units: dict[str, str], resampling: Resampling, scores_path: Path, summary_path: Path, quiet: bool
-) -> ScoreResult:
-    rows = tuple(_rows(cards, resampling))
-    table = format_table(rows, resampling.confidence)
-    attributes = {
-        "n_ensemble": rows[0].n_members,
-        "confidence": resampling.confidence,
-        "bootstrap_samples": resampling.samples,
-        "independent_blocks": len(np.unique(resampling.blocks)),
-        "seed": resampling.seed,
-    }
-    write_scores(scores_path, cards, units, attributes)
-    write_summary(summary_path, rows)
-    if not quiet:
-        tqdm.write(table)
-    return ScoreResult(rows, table, scores_path, summary_path)
-
-
-def _rows(cards: Cards, resampling: Resampling) -> list[ScoreRow]:
-    reference = next(iter(cards))
-    rows = []
-    for model, by_variable in cards.items():
-        for variable, card in by_variable.items():
-            numbers = [(name, card.interval(name, resampling), card.estimator(name)) for name in card.metric_names]
-            if model != reference:
-                ratio = paired_crps_ratio(card, cards[reference][variable], resampling)
-                numbers.append(("crps_ratio", ratio, f"CRPS over that of {reference}, paired"))
-            for metric, interval, estimator in numbers:
-                ends = (interval.estimate, interval.low, interval.high)
-                rows.append(ScoreRow(model, metric, variable, "", *ends, len(card.times), card.members, estimator))
-            missing = float(card.missing.sum())
-            rows.append(
-                ScoreRow(
-                    model,
-                    MISSING_POINTS,
-                    variable,
-                    "",
-                    missing,
-                    np.nan,
-                    np.nan,
-                    len(card.times),
-                    card.members,
-                    "count",
-                )
-            )
-    return rows
+__all__ = ["INTERPOLATION", "REGRESSION", "ScoreResult", "score"]

@@ -5,7 +5,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,9 +15,14 @@ import numpy as np
 import physicsnemo_fs
 from physicsnemo_fs.files import atomic_path
 from physicsnemo_fs.io.layout import CALENDAR, encode_times
-from physicsnemo_fs.metrics.scorecard import Scorecard
+from physicsnemo_fs.metrics.bootstrap import Interval, Resampling
+from physicsnemo_fs.metrics.scorecard import Scorecard, paired_crps_ratio
+from physicsnemo_fs.metrics.special import distribution_scores
+from physicsnemo_fs.pipelines.score_store import write_sums
 
 MISSING_POINTS = "missing_points"
+FAILED = "failed"
+"""Metric of the row of a file that could not be scored."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class ScoreRow:
         ci_hi: Upper end.
         n_times: Number of times.
         n_members: Number of members.
-        estimator: How the number is made.
+        estimator: How the number is made; why it failed.
+        area: Named part of the domain; empty for all of it.
     """
 
     model: str
@@ -47,6 +53,7 @@ class ScoreRow:
     n_times: int
     n_members: int
     estimator: str
+    area: str = ""
 
 
 Cards = Mapping[str, Mapping[str, Scorecard]]
@@ -63,17 +70,69 @@ def write_summary(path: Path, rows: Sequence[ScoreRow]) -> None:
                 table.writerow([f"{value:.9g}" if isinstance(value, float) else value for value in astuple(row)])
 
 
-def write_scores(path: Path, cards: Cards, units: Mapping[str, str], attributes: Mapping[str, object]) -> None:
+def failure_row(path: Path, message: str) -> ScoreRow:
+    """Give the row of a file that could not be scored."""
+    return ScoreRow(path.name, FAILED, "", "", np.nan, np.nan, np.nan, 0, 0, message)
+
+
+def score_rows(cards: Cards, resampling: Resampling) -> list[ScoreRow]:
+    """Give every number with its interval: of the whole domain, of its areas, and at each lead time."""
+    reference = next(iter(cards))
+    rows = []
+    for model, by_variable in cards.items():
+        for variable, card in by_variable.items():
+            for area in card.areas:
+                rows += _metric_rows(model, variable, card, resampling, area)
+            leads = np.unique(card.leads)
+            for lead in leads if leads.size > 1 else ():
+                rows += _metric_rows(model, variable, card, resampling, "", float(lead))
+            rows += _special_rows(model, variable, card, resampling)
+            if model != reference:
+                ratio = paired_crps_ratio(card, cards[reference][variable], resampling)
+                words = f"CRPS over that of {reference}, paired"
+                rows.append(_row(model, "crps_ratio", variable, card, ratio, words))
+            missing = Interval(float(card.missing.sum()), np.nan, np.nan, 0)
+            rows.append(_row(model, MISSING_POINTS, variable, card, missing, "count"))
+    return rows
+
+
+def _row(
+    model: str, metric: str, variable: str, card: Scorecard, value: Interval, words: str, area: str = "", lead: str = ""
+) -> ScoreRow:
+    ends = (value.estimate, value.low, value.high)
+    return ScoreRow(model, metric, variable, lead, *ends, len(card.times), card.members, words, area)
+
+
+def _metric_rows(
+    model: str, variable: str, card: Scorecard, resampling: Resampling, area: str, lead: float | None = None
+) -> list[ScoreRow]:
+    text = "" if lead is None else f"{lead:g}"
+    rows = []
+    for metric in card.all_metrics(area):
+        value = card.interval(metric.name, resampling, area, lead)
+        words = card.estimator(metric.name, area)
+        row = _row(model, metric.name, variable, card, value, words, area, text)
+        rows.append(row if lead is None else replace(row, n_times=int((card.leads == lead).sum())))
+    return rows
+
+
+def _special_rows(model: str, variable: str, card: Scorecard, resampling: Resampling) -> list[ScoreRow]:
+    found = distribution_scores(card, resampling)
+    return [_row(model, name, variable, card, value, words) for name, (value, words) in found.items()]
+
+
+def write_scores(path: Path, cards: Cards, resampling: Resampling, attributes: Mapping[str, object]) -> None:
     """Write the scores of each time as NetCDF, whole or not at all.
 
     The root holds one variable ``(metric, time)`` for each variable of the first model, as CorrDiff's scorer
     writes it (``rmse``, ``crps``, ``std_dev``, ``mae`` first, with CorrDiff's meaning). Each group
-    ``/models/<name>`` holds the same for one model, with power spectra and rank histograms.
+    ``/models/<name>`` holds the same for one model, with power spectra, rank histograms, distributions and maps,
+    and below it ``sums`` with all that scores of other times can be merged or compared with.
 
     Args:
         path: Final name.
         cards: Scorecards by model and variable.
-        units: Unit of each variable.
+        resampling: How intervals were made.
         attributes: Further attributes of the root.
     """
     first = next(iter(cards))
@@ -86,46 +145,57 @@ def write_scores(path: Path, cards: Cards, units: Mapping[str, str], attributes:
                 "model": first,
                 "source": source,
                 "history": f"{now} {source}",
+                "n_ensemble": next(iter(cards[first].values())).members,
+                "confidence": resampling.confidence,
+                "bootstrap_samples": resampling.samples,
+                "independent_blocks": len(np.unique(resampling.blocks)),
                 **attributes,
             }
         )
-        _write_metrics(dataset, cards[first], units)
-        for model, by_variable in cards.items():
+        _write_metrics(dataset, cards[first])
+        for number, (model, by_variable) in enumerate(cards.items()):
             group = dataset.createGroup(f"models/{model.replace('/', '_')}")
-            group.setncatts({"model": model, "n_ensemble": next(iter(by_variable.values())).members})
-            _write_metrics(group, by_variable, units)
-            for variable, card in by_variable.items():
-                _write_distributions(group, variable, card, units[variable])
+            card = next(iter(by_variable.values()))
+            group.setncatts({"model": model, "n_ensemble": card.members, "position": number})
+            _write_metrics(group, by_variable)
+            for variable, each in by_variable.items():
+                _write_distributions(group, variable, each)
+                write_sums(group.createGroup(f"sums/{variable}"), each, resampling.blocks)
 
 
-def _write_metrics(
-    group: netCDF4.Dataset | netCDF4.Group, cards: Mapping[str, Scorecard], units: Mapping[str, str]
-) -> None:
+def _write_metrics(group: netCDF4.Dataset | netCDF4.Group, cards: Mapping[str, Scorecard]) -> None:
     card = next(iter(cards.values()))
-    names = (*card.metric_names, MISSING_POINTS)
+    known = {name: each.estimator(name) for each in cards.values() for name in each.metric_names}
+    names = (*known, MISSING_POINTS)
     group.createDimension("metric", len(names))
     group.createDimension("time", len(card.times))
     letters = np.array([name.encode() for name in names])
     group.createDimension("name_length", letters.itemsize)
     metric = group.createVariable("metric", "S1", ("metric", "name_length"))
-    estimators = {name: card.estimator(name) for name in card.metric_names}
-    metric.setncatts({"long_name": "metric", "_Encoding": "utf-8", "comment": json.dumps(estimators)})
+    metric.setncatts({"long_name": "metric", "_Encoding": "utf-8", "comment": json.dumps(known)})
     metric[:] = letters.view("S1").reshape(len(names), -1)
     values, time_units = encode_times(card.times)
     time = group.createVariable("time", np.int64, ("time",))
     time.setncatts({"standard_name": "time", "units": time_units, "calendar": CALENDAR})
     time[:] = values
+    if card.leads.any():
+        lead = group.createVariable("lead_time", np.float64, ("time",))
+        lead.setncatts({"standard_name": "forecast_period", "units": "hours"})
+        lead[:] = card.leads
     if card.regions.any():
         region = group.createVariable("region", np.int64, ("time",))
         region.setncatts({"long_name": "region of each time, in the order of the files"})
         region[:] = card.regions
     for variable, each in cards.items():
         field = group.createVariable(variable, np.float64, ("metric", "time"), fill_value=np.nan)
-        field.setncatts({"units": units[variable], "long_name": f"scores of {variable}"})
-        field[:] = np.stack([*(each.per_time(name) for name in card.metric_names), each.missing])
+        field.setncatts({"units": each.unit, "long_name": f"scores of {variable}"})
+        own, nothing = each.metrics, np.full(len(each.times), np.nan)
+        series = [own[name].per_time(each.statistics) if name in own else nothing for name in known]
+        field[:] = np.stack([*series, each.missing])
 
 
-def _write_distributions(group: netCDF4.Group, variable: str, card: Scorecard, unit: str) -> None:
+def _write_distributions(group: netCDF4.Group, variable: str, card: Scorecard) -> None:
+    unit = card.unit
     if "shell" not in group.dimensions:
         group.createDimension("shell", len(card.wavenumber))
         group.createDimension("rank", card.members + 1)
@@ -139,10 +209,52 @@ def _write_distributions(group: netCDF4.Group, variable: str, card: Scorecard, u
     histogram = group.createVariable(f"{variable}_rank_histogram", np.float64, ("rank",), fill_value=np.nan)
     histogram.setncatts({"long_name": "share of the truth's rank among the members", "units": "1"})
     histogram[:] = card.rank_frequencies()
+    if card.setting.edges:
+        _write_values(group, variable, card)
+    if "crps" in card.maps.sums:
+        _write_maps(group, variable, card)
+
+
+def _write_values(group: netCDF4.Group, variable: str, card: Scorecard) -> None:
+    if "bin" not in group.dimensions:
+        group.createDimension("bin", len(card.setting.edges) - 1)
+    edges = np.asarray(card.setting.edges)
+    middles = group.createVariable(f"{variable}_values", np.float64, ("bin",))
+    middles.setncatts({"long_name": "middle of each bin of values; the outer ones are open", "units": card.unit})
+    middles[:] = (edges[1:] + edges[:-1]) / 2
+    for name in ("histogram", "truth_histogram"):
+        share = group.createVariable(f"{variable}_{name}", np.float64, ("bin",), fill_value=np.nan)
+        share.setncatts({"long_name": f"share of values in the bin ({name})", "units": "1"})
+        share[:] = card.statistics[name].mean()
+    for threshold in card.setting.thresholds:
+        _write_table(group, variable, card, threshold)
+
+
+def _write_table(group: netCDF4.Group, variable: str, card: Scorecard, threshold: float) -> None:
+    if "forecast" not in group.dimensions:
+        group.createDimension("forecast", card.members + 1)
+        group.createDimension("outcome", 2)
+    table = group.createVariable(f"{variable}_event_{threshold:g}", np.float64, ("forecast", "outcome"))
+    words = "share of points where k members had the event, and of those where it happened too"
+    table.setncatts({"long_name": words, "threshold": threshold, "threshold_units": card.unit})
+    table[:] = card.statistics[f"event_{threshold:g}"].mean()
+
+
+def _write_maps(group: netCDF4.Group, variable: str, card: Scorecard) -> None:
+    if "y" not in group.dimensions:
+        group.createDimension("y", card.grid.shape[0])
+        group.createDimension("x", card.grid.shape[1])
+    for name, words in (("crps", "mean CRPS (fair; of one member its absolute error)"), ("error", "mean error")):
+        field = group.createVariable(
+            f"{variable}_{name}_map", np.float32, ("y", "x"), compression="zlib", complevel=1, fill_value=np.nan
+        )
+        field.setncatts({"units": card.unit, "long_name": f"{words}, first region"})
+        field[:] = card.maps.mean(name)
 
 
 def format_table(rows: Sequence[ScoreRow], confidence: float) -> str:
     """Give the headline numbers as plain text, one line for each model and variable."""
+    rows = [row for row in rows if not row.lead_time and not row.area and row.metric != FAILED]
     found = {(row.model, row.variable, row.metric): row for row in rows}
     heads = ["model", "variable", "CRPS", f"{100 * confidence:g} % interval", "MAE", "RMSE", "rel. L2"]
     heads += ["spread/skill", "spectrum dB mean", "max"]
@@ -155,14 +267,15 @@ def format_table(rows: Sequence[ScoreRow], confidence: float) -> str:
         interval = f"{_number(crps.ci_lo)} .. {_number(crps.ci_hi)}"
         lines.append([model, variable, _number(crps.value), interval, *numbers])
     note = "CRPS: fair; of a single forecast its MAE. Spread/skill: 1 is calibrated."
-    return "\n".join([*_aligned(lines), note])
+    return "\n".join([*aligned(lines), note])
 
 
 def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.4g}"
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Give lines of cells in columns: names to the left, numbers to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return [
         "  ".join(

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
 import csv
+import re
 
 import netCDF4
 import numpy as np
@@ -28,6 +29,7 @@ COLUMNS = [
     "n_times",
     "n_members",
     "estimator",
+    "area",
 ]
 
 
@@ -251,8 +253,14 @@ def test_corrdiff_files_are_scored(samples, tmp_path):
 def test_files_that_do_not_belong_together_are_refused(samples, tmp_path):
     def refused(message, **changes):
         other = write_samples(tmp_path / "other.nc", model_name="other", **changes)
-        with pytest.raises(InputError, match=message):
-            score([samples, other], tmp_path / "scores", quiet=True)
+        result = score([samples, other], tmp_path / "scores", bootstrap_samples=10, quiet=True)
+        ((path, told),) = result.failures
+        assert path == other
+        assert re.search(message, told)
+        assert {row.model for row in result.rows if row.metric != "failed"} == {"demo", "interpolation", "regression"}
+        with result.summary_path.open() as stream:
+            (line,) = [line for line in csv.DictReader(stream) if line["metric"] == "failed"]
+        assert (line["model"], line["estimator"]) == ("other.nc", told)
 
     refused("4 of 8 are missing", times=TIMES[:4])
     refused(r"one truth: 't2m' of other\.nc", truth=truths(seed=1))
@@ -260,7 +268,6 @@ def test_files_that_do_not_belong_together_are_refused(samples, tmp_path):
         score([], tmp_path)
     with pytest.raises(InputError, match=r"needs truth: blind\.nc"):
         score([write_samples(tmp_path / "blind.nc", has_truth=False)], tmp_path)
-    assert not (tmp_path / "scores").exists()
     assert not (tmp_path / "scores.nc").exists()
 
 
@@ -313,7 +320,8 @@ def test_regions_that_do_not_belong_together_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"same regions: got 2 files with demo_0\.nc and 1 with single\.nc"):
         score([pattern, alone], tmp_path / "scores", quiet=True)
     write_samples(tmp_path / "demo_1.nc", members=5, truth=truths(1))
-    with pytest.raises(InputError, match=r"must have the 4 members of demo_0\.nc: demo_1\.nc has 5"):
-        score([pattern], tmp_path / "scores", quiet=True)
+    result = score([pattern], tmp_path / "scores", bootstrap_samples=10, quiet=True)
+    assert "must have the 4 members of demo_0.nc: demo_1.nc has 5" in result.failures[0][1]
+    assert result.row("demo", "mae", "t2m").n_times == 8
     with pytest.raises(InputError, match="no file matches"):
         score([tmp_path / "none_*.nc"], tmp_path / "scores", quiet=True)

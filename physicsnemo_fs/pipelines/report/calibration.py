@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from physicsnemo_fs.io.reader import EnsembleFile
+from physicsnemo_fs.data.sampler import evenly_spread
+from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling, block_bootstrap
 
 SPREAD_BINS = 10
@@ -29,7 +30,9 @@ class Calibration:
     error: tuple[Interval, ...]
 
 
-def read_calibration(file: EnsembleFile, variable: str, resampling: Resampling) -> Calibration:
+def read_calibration(
+    file: EnsembleSource, variable: str, resampling: Resampling, most_times: int | None = None
+) -> Calibration:
     """Read every time once and gather ranks and binned spread.
 
     The band of the rank histogram needs no independence of points: each member in turn takes the truth's
@@ -39,14 +42,16 @@ def read_calibration(file: EnsembleFile, variable: str, resampling: Resampling) 
         file: A file with truth and at least two members.
         variable: Name of the variable.
         resampling: How to make the intervals; its blocks are the file's.
+        most_times: Most times to read, evenly spread; ``None`` for all.
     """
-    members, times = len(file.members), file.times.size
+    chosen = evenly_spread(file.times.size, min(most_times or file.times.size, file.times.size))
+    members, times, resampling = len(file.members), len(chosen), resampling.at(np.asarray(chosen))
     edges = _spread_edges(file, variable)
     ranks = np.zeros((members + 1, members + 1))
     sums = np.zeros((3, times, edges.size + 1))
-    for index in range(times):
-        truth, ensemble = _valid_points(file, variable, index)
-        ranks += exchanged_ranks(ensemble, truth, np.random.default_rng([resampling.seed, index]))
+    for index, place in enumerate(chosen):
+        truth, ensemble = _valid_points(file, variable, place)
+        ranks += exchanged_ranks(ensemble, truth, np.random.default_rng([resampling.seed, place]))
         variance = ensemble.var(axis=0, ddof=1)
         bins = np.searchsorted(edges, variance)
         fields = (np.ones_like(variance), variance, (ensemble.mean(axis=0) - truth) ** 2)
@@ -93,7 +98,7 @@ def _rank_band(ranks: np.ndarray) -> Float[np.ndarray, " rank"]:
     return 1.96 * np.sqrt((variance + variance[::-1]) / 2)
 
 
-def _spread_edges(file: EnsembleFile, variable: str) -> Float[np.ndarray, " edge"]:
+def _spread_edges(file: EnsembleSource, variable: str) -> Float[np.ndarray, " edge"]:
     """Give the inner edges of bins that hold about equally many points."""
     times = np.unique(np.linspace(0, file.times.size - 1, TIMES_FOR_BINS).astype(int))
     variances = [_valid_points(file, variable, int(index))[1].var(axis=0, ddof=1) for index in times]
@@ -101,7 +106,7 @@ def _spread_edges(file: EnsembleFile, variable: str) -> Float[np.ndarray, " edge
     return np.unique(quantiles)
 
 
-def _valid_points(file: EnsembleFile, variable: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+def _valid_points(file: EnsembleSource, variable: str, index: int) -> tuple[np.ndarray, np.ndarray]:
     truth, ensemble = file.truth(variable, index), file.prediction(variable, index)
     valid = ~(np.isnan(truth) | np.isnan(ensemble).any(axis=0))
     return truth[valid].astype(np.float64), ensemble[:, valid].astype(np.float64)

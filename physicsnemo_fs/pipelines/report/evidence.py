@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling, block_bootstrap
 from physicsnemo_fs.metrics.consistency import Consistency
@@ -27,17 +29,31 @@ class ModelScores:
 
     Args:
         times: Scored times.
+        regions: Region of each.
         metrics: Value of each metric at each time.
         power: Mean power in each wavenumber shell.
         truth_power: The truth's.
         ranks: Share of each rank of the truth.
+        values: Middle of each bin of values; empty without distributions.
+        histogram: Share of the members' values in each.
+        truth_histogram: The truth's.
+        events: Table of forecasts and occurrences by threshold.
+        crps_map: Mean CRPS at each point, ``None`` without maps.
+        error_map: Mean error at each point.
     """
 
     times: np.ndarray
+    regions: np.ndarray
     metrics: dict[str, Float[np.ndarray, " time"]]
     power: Float[np.ndarray, " shell"]
     truth_power: Float[np.ndarray, " shell"]
     ranks: Float[np.ndarray, " rank"]
+    values: Float[np.ndarray, " bin"]
+    histogram: Float[np.ndarray, " bin"]
+    truth_histogram: Float[np.ndarray, " bin"]
+    events: dict[float, Float[np.ndarray, "count 2"]]
+    crps_map: Float[np.ndarray, "height width"] | None
+    error_map: Float[np.ndarray, "height width"] | None
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,8 @@ class Evidence:
         consistency: How well the two resolutions agree, if there are two.
         pair: One member at both.
         fine: Scores of the ensemble on the finer grid.
+        tag: Begins the names of figures.
+        regions: Number of regions that were scored together.
     """
 
     variable: str
@@ -121,6 +139,8 @@ class Evidence:
     consistency: Consistency | None
     pair: SameSeed | None
     fine: Scores | None
+    tag: str = ""
+    regions: int = 1
 
     @property
     def ensemble(self) -> str:
@@ -142,27 +162,33 @@ class Evidence:
 
 
 def gather(
-    samples: EnsembleFile,
+    samples: EnsembleSource,
     result: ScoreResult,
     fine_samples: EnsembleFile | None = None,
     fine_result: ScoreResult | None = None,
     consistency: Consistency | None = None,
+    variable: str | None = None,
+    tag: str = "",
+    most_times: int | None = None,
 ) -> Evidence:
-    """Read everything of a run's first variable.
+    """Read everything of one variable of a run.
 
     Args:
-        samples: The ensemble, with truth.
+        samples: The ensemble, with truth; the first region's, if there are several.
         result: Its scores.
         fine_samples: The same members and times on a finer grid.
         fine_result: Scores of those.
         consistency: How well the two agree.
+        variable: Name of the variable; ``None`` for the first.
+        tag: Begins the names of figures, so that they are unique on a page.
+        most_times: Most times, evenly spread, that are read again for calibration; ``None`` for all.
 
     Raises:
         InputError: If files lack truth, a time or a seed, or do not fit the scores.
     """
     if not samples.has_truth:
         raise InputError(f"a report needs truth: {samples.path.name} has only the groups {list(samples.groups)}")
-    variable = samples.variables[0]
+    variable = variable or samples.variables[0]
     scores = read_scores(result.scores_path, variable)
     ensemble, regression = next(iter(scores.models.values())), scores.models.get(REGRESSION)
     finer = fine_samples if consistency is not None else None
@@ -175,21 +201,25 @@ def gather(
         unit=channel.unit,
         grid=samples.grid,
         members=len(samples.members),
-        times=samples.times.size,
+        times=len(ensemble.times),
         result=result,
         scores=scores,
         moment=read_moment(samples, variable, time),
         calibration=None
         if len(samples.members) < 2
-        else read_calibration(samples, variable, scores.resampling(samples.blocks)),
+        else read_calibration(samples, variable, scores.resampling(samples.blocks), most_times),
         rmse_ratio=None
-        if regression is None
+        if regression is None or len(ensemble.times) != len(order)
         else rmse_ratio(ensemble, regression, scores.resampling(samples.blocks[order])),
         consistency=None if finer is None else consistency,
         pair=None
         if finer is None
-        else read_same_seed(samples, finer, variable, (time_index(samples, time), time_index(finer, time))),
+        else read_same_seed(
+            cast(EnsembleFile, samples), finer, variable, (time_index(samples, time), time_index(finer, time))
+        ),
         fine=None if finer is None or fine_result is None else read_scores(fine_result.scores_path, variable),
+        tag=tag,
+        regions=1 + int(ensemble.regions.max(initial=0)),
     )
 
 
@@ -203,29 +233,47 @@ def read_scores(path: Path, variable: str) -> Scores:
     Raises:
         InputError: If no model has the variable.
     """
-    found: dict[str, ModelScores] = {}
+    found: dict[str, tuple[int, ModelScores]] = {}
     with xr.open_datatree(path, engine="netcdf4") as tree:
         for child in tree["models"].children.values():
             group = child.to_dataset()
             if variable in group:
                 table = group[variable].to_pandas()
-                found[str(group.attrs["model"])] = ModelScores(
-                    times=group["time"].values.astype("datetime64[ns]"),
-                    metrics={str(name): row.to_numpy() for name, row in table.iterrows()},
-                    power=group[f"{variable}_power"].values,
-                    truth_power=group[f"{variable}_truth_power"].values,
-                    ranks=group[f"{variable}_rank_histogram"].values,
+                found[str(group.attrs["model"])] = (
+                    int(group.attrs["position"]),
+                    ModelScores(
+                        times=group["time"].values.astype("datetime64[ns]"),
+                        regions=_optional(group, "region").astype(int),
+                        metrics={str(name): row.to_numpy() for name, row in table.iterrows()},
+                        power=group[f"{variable}_power"].values,
+                        truth_power=group[f"{variable}_truth_power"].values,
+                        ranks=group[f"{variable}_rank_histogram"].values,
+                        values=_optional(group, f"{variable}_values"),
+                        histogram=_optional(group, f"{variable}_histogram"),
+                        truth_histogram=_optional(group, f"{variable}_truth_histogram"),
+                        events={
+                            float(table.attrs["threshold"]): table.values
+                            for name, table in group.items()
+                            if str(name).startswith(f"{variable}_event_")
+                        },
+                        crps_map=group[f"{variable}_crps_map"].values if f"{variable}_crps_map" in group else None,
+                        error_map=group[f"{variable}_error_map"].values if f"{variable}_error_map" in group else None,
+                    ),
                 )
         about = dict(tree.attrs)
     if not found:
         raise InputError(f"{path.name} must hold scores of {variable!r}: no model there has it")
     return Scores(
-        found,
+        {name: scores for name, (_, scores) in sorted(found.items(), key=lambda item: item[1][0])},
         float(about["confidence"]),
         int(about["independent_blocks"]),
         int(about["bootstrap_samples"]),
         int(about["seed"]),
     )
+
+
+def _optional(group: xr.Dataset, name: str) -> np.ndarray:
+    return group[name].values if name in group else np.zeros(0)
 
 
 def rmse_ratio(own: ModelScores, other: ModelScores, resampling: Resampling) -> Interval:
@@ -260,7 +308,7 @@ def median_time(scores: ModelScores, among: np.ndarray) -> np.datetime64:
     return scores.times[shared[np.argsort(crps[shared], kind="stable")[(shared.size - 1) // 2]]]
 
 
-def time_index(file: EnsembleFile, time: np.datetime64) -> int:
+def time_index(file: EnsembleSource, time: np.datetime64) -> int:
     """Give the position of a time in a file.
 
     Raises:
@@ -272,15 +320,20 @@ def time_index(file: EnsembleFile, time: np.datetime64) -> int:
     return int(found[0])
 
 
-def read_moment(file: EnsembleFile, variable: str, time: np.datetime64) -> Moment:
+def read_moment(file: EnsembleSource, variable: str, time: np.datetime64) -> Moment:
     """Read the fields of one time."""
     index = time_index(file, time)
     has_input = variable in file.input_variables
-    native = has_input and "input_native" in file.groups and variable in file.fields("input_native")
+    native = (
+        has_input
+        and isinstance(file, EnsembleFile)
+        and "input_native" in file.groups
+        and variable in file.fields("input_native")
+    )
     members = file.prediction(variable, index)
     return Moment(
         time=time,
-        coarse=file.input_native(variable, index) if native else None,
+        coarse=cast(EnsembleFile, file).input_native(variable, index) if native else None,
         interpolation=file.input(variable, index) if has_input else None,
         truth=file.truth(variable, index),
         regression=file.regression(variable, index) if file.has_regression else None,

@@ -70,6 +70,8 @@ tr.judged th { font-weight: 700; }
 tr.judged th, tr.judged td { background: var(--raised); }
 .scores th:first-child { padding-left: 0.6rem; }
 .scores th:last-child, .scores td:last-child { padding-right: 0.6rem; }
+details { margin-top: 4.2rem; }
+summary { font-size: 1.3rem; font-weight: 700; cursor: pointer; }
 .limits { padding-left: 1.2rem; }
 .limits li { margin: 0.5rem 0; }
 .stages td:nth-child(2) { width: 8rem; }
@@ -171,6 +173,11 @@ def paragraph(plain: str, kind: str = "") -> str:
     """Give a paragraph; nothing for an empty text."""
     opening = f'<p class="{kind}">' if kind else "<p>"
     return f"{opening}{text(plain)}</p>" if plain else ""
+
+
+def folded(title: str, part: str) -> str:
+    """Give a part that a click on its title opens."""
+    return f"<details><summary>{text(title)}</summary>{part}</details>"
 
 
 def side_by_side(parts: Sequence[str]) -> str:

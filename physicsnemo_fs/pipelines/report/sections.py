@@ -60,8 +60,8 @@ FINER_CHANGE = 0.01
 def headline(evidence: Evidence, title: str) -> list[str]:
     """Say in plain words what was reached, and give the numbers that matter."""
     size = (
-        f"{_count(evidence.members, 'member')}, {_count(evidence.times, 'time')} from "
-        f"{_count(evidence.scores.blocks, 'independent block')}"
+        f"{count_text(evidence.members, 'member')}, {count_text(evidence.times, 'time')} from "
+        f"{count_text(evidence.scores.blocks, 'independent block')}"
     )
     said = [
         sentences.crps_sentence(_crps_ratios(evidence)),
@@ -69,7 +69,7 @@ def headline(evidence: Evidence, title: str) -> list[str]:
         _consistency_sentence(evidence),
     ]
     return [
-        paragraph(f"{evidence.name} · {_shape(evidence.grid)} · {size}", "over"),
+        paragraph(f"{evidence.name} · {shape_text(evidence.grid)} · {size}", "over"),
         heading(title, 1),
         paragraph(" ".join(filter(None, said)), "lead"),
         tiles(_tiles(evidence)),
@@ -91,7 +91,7 @@ def one_time(evidence: Evidence) -> list[str]:
         ),
         picture(
             figures.panel_figure(_panels(evidence), size=2.0),
-            "fields",
+            f"{evidence.tag}fields",
             f"Fields of {evidence.name} at one time. Above: coarse input, interpolation, regression mean, truth. "
             "Below: members and their spread.",
             caption,
@@ -101,24 +101,26 @@ def one_time(evidence: Evidence) -> list[str]:
 
 def comparison(evidence: Evidence) -> list[str]:
     """Compare the ensemble with forecasts that cost less."""
-    models = [*_baselines(evidence), evidence.ensemble]
-    scores = {_label(evidence, model): evidence.interval(model, "crps") for model in models}
+    models = [*baselines(evidence), evidence.ensemble]
+    scores = {model_label(evidence, model): evidence.interval(model, "crps") for model in models}
     told = "; ".join(f"{label} {number(score.estimate)}" for label, score in scores.items())
     caption = (
-        f"Means over {_count(evidence.times, 'time')}, with {_percent(evidence)} intervals from resampling "
+        f"Means over {count_text(evidence.times, 'time')}, with {_percent(evidence)} intervals from resampling "
         "independent blocks; the best estimate of each column is bold. Fair CRPS is unbiased for any number of "
         "members; of a single forecast it is the mean absolute error. Its ratio to the ensemble's is paired: both "
         "are resampled together. The spread-skill ratio is 1 if calibrated. Spectrum error: "
         f"{evidence.result.row(evidence.ensemble, 'spectrum_error_mean', evidence.variable).estimator}, and the "
         "largest."
     )
-    units = {"crps": _brackets(evidence), "rmse": _brackets(evidence)}
+    units = {"crps": brackets(evidence), "rmse": brackets(evidence)}
     units |= {"spectrum_error_mean": "[dB]", "spectrum_error_max": "[dB]"}
     heads = ["", *(f"{head} {units.get(metric, '')}".strip() for metric, head in COLUMNS.items())]
     return [
         heading("Scores against forecasts that cost less"),
-        picture(figures.crps_figure(scores, _brackets(evidence)), "crps", f"Bars of the fair CRPS: {told}."),
-        table(heads, _table_rows(evidence, models), caption, judged=_label(evidence, evidence.ensemble)),
+        picture(
+            figures.crps_figure(scores, brackets(evidence)), f"{evidence.tag}crps", f"Bars of the fair CRPS: {told}."
+        ),
+        table(heads, _table_rows(evidence, models), caption, judged=model_label(evidence, evidence.ensemble)),
     ]
 
 
@@ -127,16 +129,16 @@ def spectrum(evidence: Evidence) -> list[str]:
     own = evidence.scores.models[evidence.ensemble]
     shells, error = _spectrum_error(evidence)
     lines = [Line("Members", own.power, figures.BLUE)]
-    for i, model in enumerate(_baselines(evidence)):
+    for i, model in enumerate(baselines(evidence)):
         colour, style = LINES.get(model, (figures.SERIES[4 + i % 2], "-"))
-        lines.append(Line(_label(evidence, model), evidence.scores.models[model].power, colour, style))
+        lines.append(Line(model_label(evidence, model), evidence.scores.models[model].power, colour, style))
     sentence = sentences.reach_sentence(error, shells, own.truth_power)
     return [
         heading("Do the members look like the truth at every scale?"),
         paragraph(sentence),
         picture(
             figures.spectrum_figure(own.truth_power, lines, shells[-1], _finer_lines(evidence)),
-            "spectrum",
+            f"{evidence.tag}spectrum",
             f"Radial power spectra of {evidence.name}, and their ratio to the truth's in decibels. {sentence}",
             "Mean power in each wavenumber shell. Below: its ratio to the truth's; the grey band is ± 1 dB, and curves "
             f"leave the frame beyond {figures.DECIBELS_SHOWN:g} dB.",
@@ -157,7 +159,7 @@ def calibration(evidence: Evidence) -> list[str]:
             [
                 picture(
                     figures.rank_figure(ranks, band),
-                    "ranks",
+                    f"{evidence.tag}ranks",
                     f"Histogram of the truth's rank among the members. {sentence}",
                     "Rank of the truth among the members: flat if calibrated, a bowl if the members are too alike. The "
                     "grey band holds 95 % of what a truth exchangeable with the members would give: each member in "
@@ -166,9 +168,9 @@ def calibration(evidence: Evidence) -> list[str]:
                 ),
                 picture(
                     figures.spread_skill_figure(
-                        evidence.calibration.spread, evidence.calibration.error, _brackets(evidence)
+                        evidence.calibration.spread, evidence.calibration.error, brackets(evidence)
                     ),
-                    "spread",
+                    f"{evidence.tag}spread",
                     "Error of the ensemble mean over the spread in classes of points, with the diagonal.",
                     "Points sorted into ten classes by their spread: root mean square error of the ensemble mean "
                     "against spread. On the dashed line the ensemble knows how wrong it is; above, it is too sure.",
@@ -184,7 +186,7 @@ def same_seed(evidence: Evidence) -> list[str]:
     pair, consistency = evidence.pair, evidence.consistency
     if pair is None or consistency is None:
         return []
-    names = _shape(pair.coarse_grid), _shape(pair.fine_grid)
+    names = shape_text(pair.coarse_grid), shape_text(pair.fine_grid)
     return [
         heading(f"The same seed at {names[0]} and at {names[1]}"),
         paragraph(" ".join(filter(None, [_consistency_sentence(evidence), _finer_sentence(evidence)]))),
@@ -194,10 +196,10 @@ def same_seed(evidence: Evidence) -> list[str]:
                 (pair.coarse_grid, pair.fine_grid),
                 pair.difference,
                 pair.window,
-                _axis_label(evidence),
+                axis_label(evidence),
                 f"difference: {number(consistency.field, 2)}",
             ),
-            "seed",
+            f"{evidence.tag}seed",
             f"One member drawn at {names[0]} and at {names[1]}, a window of each, and their difference after low-pass.",
             f"Seed {pair.seed} at the time above. The difference is taken in the band of wavenumbers that both grids "
             "carry and has its own colours; the number is its relative size over all compared members. Noise drawn "
@@ -210,7 +212,10 @@ def limits(evidence: Evidence) -> list[str]:
     """Say what was not reached and what the numbers cannot tell."""
     own = evidence.scores.models[evidence.ensemble]
     shells, error = _spectrum_error(evidence)
-    said = [sentences.spectrum_limit(error, shells, own.truth_power, _shape(evidence.grid)), *_finer_limits(evidence)]
+    said = [
+        sentences.spectrum_limit(error, shells, own.truth_power, shape_text(evidence.grid)),
+        *_finer_limits(evidence),
+    ]
     spread = evidence.interval(evidence.ensemble, "spread_skill")
     if not spread.low <= 1 <= spread.high:
         said.append(_spread_sentence(evidence))
@@ -236,32 +241,37 @@ def making(timings: Mapping[str, float], facts: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _shape(grid: Grid) -> str:
+def shape_text(grid: Grid) -> str:
+    """Write the shape of a grid."""
     return f"{grid.shape[0]} × {grid.shape[1]}"
 
 
-def _count(count: int, noun: str) -> str:
+def count_text(count: int, noun: str) -> str:
+    """Write a number of things."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _brackets(evidence: Evidence) -> str:
+def brackets(evidence: Evidence) -> str:
+    """Write the unit in brackets; nothing without one."""
     unit = unit_text(evidence.unit)
     return f"[{unit}]" if unit else ""
 
 
-def _axis_label(evidence: Evidence) -> str:
-    return f"{evidence.name} {_brackets(evidence)}".strip()
+def axis_label(evidence: Evidence) -> str:
+    """Write the variable with its unit."""
+    return f"{evidence.name} {brackets(evidence)}".strip()
 
 
 def _percent(evidence: Evidence) -> str:
     return f"{100 * evidence.scores.confidence:g} %"
 
 
-def _label(evidence: Evidence, model: str) -> str:
+def model_label(evidence: Evidence, model: str) -> str:
+    """Give what a model is called on the page."""
     return "Ensemble" if model == evidence.ensemble else LABELS.get(model, model)
 
 
-def _baselines(evidence: Evidence) -> list[str]:
+def baselines(evidence: Evidence) -> list[str]:
     """Give the other models, the simplest first."""
     known = [model for model in LABELS if model in evidence.scores.models]
     return [model for model in (*known, *evidence.scores.models) if model != evidence.ensemble][
@@ -272,7 +282,7 @@ def _baselines(evidence: Evidence) -> list[str]:
 def _crps_ratios(evidence: Evidence) -> dict[str, Interval]:
     """Give the ensemble's CRPS over each baseline's, by the baseline's name in a sentence."""
     ratios = {}
-    for model in _baselines(evidence):
+    for model in baselines(evidence):
         ratio = evidence.interval(model, "crps_ratio")
         if ratio.estimate > 0:
             ends = 1 / ratio.high, 1 / ratio.low
@@ -289,7 +299,7 @@ def _consistency_sentence(evidence: Evidence) -> str:
     if evidence.consistency is None or evidence.pair is None:
         return ""
     return sentences.consistency_sentence(
-        evidence.consistency, _shape(evidence.pair.coarse_grid), _shape(evidence.pair.fine_grid)
+        evidence.consistency, shape_text(evidence.pair.coarse_grid), shape_text(evidence.pair.fine_grid)
     )
 
 
@@ -306,7 +316,7 @@ def _tiles(evidence: Evidence) -> list[Tile]:
     ]
     if evidence.consistency is not None and evidence.pair is not None:
         residual = evidence.consistency.residual
-        note = f"relative difference, {_shape(evidence.pair.coarse_grid)} and {_shape(evidence.pair.fine_grid)}"
+        note = f"relative difference, {shape_text(evidence.pair.coarse_grid)} and {shape_text(evidence.pair.fine_grid)}"
         if residual is not None:
             note += f"; residual alone {number(residual, 2)}"
         result.append(Tile("Same seed, two grids", number(evidence.consistency.field, 2), "", note))
@@ -326,11 +336,11 @@ def _panels(evidence: Evidence) -> list[list[Panel]]:
         "regression mean": moment.regression,
         "truth": moment.truth,
     }
-    scale = figures.field_scale([moment.truth, *moment.members], _axis_label(evidence))
+    scale = figures.field_scale([moment.truth, *moment.members], axis_label(evidence))
     above = [Panel(title, field, scale) for title, field in given.items() if field is not None]
     below = [Panel(f"member {i + 1}", member, scale) for i, member in enumerate(moment.members)]
     if evidence.members > 1:
-        spread = figures.spread_scale(moment.spread, f"spread {_brackets(evidence)}".strip())
+        spread = figures.spread_scale(moment.spread, f"spread {brackets(evidence)}".strip())
         below.append(Panel("spread", moment.spread, spread))
     return [above, below]
 
@@ -338,7 +348,7 @@ def _panels(evidence: Evidence) -> list[list[Panel]]:
 def _table_rows(evidence: Evidence, models: list[str]) -> list[tuple[str, list[Cell]]]:
     best = {metric: _best(evidence, models, metric) for metric in COLUMNS}
     return [
-        (_label(evidence, model), [_cell(evidence, model, metric, model == best[metric]) for metric in COLUMNS])
+        (model_label(evidence, model), [_cell(evidence, model, metric, model == best[metric]) for metric in COLUMNS])
         for model in models
     ]
 
@@ -382,8 +392,8 @@ def _finer_lines(evidence: Evidence) -> list[Line]:
     fine, grid = next(iter(evidence.fine.models.values())), evidence.pair.fine_grid
     last = _last_shell(grid)
     return [
-        Line(f"Truth, {_shape(grid)}", fine.truth_power[: last + 1], figures.MUTED),
-        Line(f"Members, {_shape(grid)}", fine.power[: last + 1], figures.SKY),
+        Line(f"Truth, {shape_text(grid)}", fine.truth_power[: last + 1], figures.MUTED),
+        Line(f"Members, {shape_text(grid)}", fine.power[: last + 1], figures.SKY),
     ]
 
 
@@ -400,7 +410,7 @@ def _finer_sentence(evidence: Evidence) -> str:
     ratio = _finer_ratio(evidence)
     if evidence.pair is None or np.isnan(ratio):
         return ""
-    return sentences.finer_sentence(ratio, _shape(evidence.pair.coarse_grid), _shape(evidence.pair.fine_grid))
+    return sentences.finer_sentence(ratio, shape_text(evidence.pair.coarse_grid), shape_text(evidence.pair.fine_grid))
 
 
 def _finer_limits(evidence: Evidence) -> list[str]:
@@ -412,8 +422,8 @@ def _finer_limits(evidence: Evidence) -> list[str]:
         own = next(iter(evidence.fine.models.values()))
         beyond = np.arange(_last_shell(coarse) + 1, _last_shell(fine) + 1)
         error = spectrum_error_db(own.power, own.truth_power, beyond)
-        said.append(sentences.spectrum_limit(error, beyond, own.truth_power, _shape(fine)))
-        said.append(sentences.detail_limit(own.truth_power, _last_shell(coarse), _shape(coarse), _shape(fine)))
+        said.append(sentences.spectrum_limit(error, beyond, own.truth_power, shape_text(fine)))
+        said.append(sentences.detail_limit(own.truth_power, _last_shell(coarse), shape_text(coarse), shape_text(fine)))
     if abs(_finer_ratio(evidence) - 1) > FINER_CHANGE:
         said.append(_finer_sentence(evidence))
     if evidence.consistency.field > sentences.SAME_FIELD:

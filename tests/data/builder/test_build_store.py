@@ -15,7 +15,6 @@ import xarray as xr
 from wavy_fields import WavyFields, degrees, orography
 
 from physicsnemo_fs.data import store_reader
-from physicsnemo_fs.data.builder.executors import InThisProcess
 from physicsnemo_fs.data.builder.geometry import coarsened, row_areas
 from physicsnemo_fs.data.builder.places import Region
 from physicsnemo_fs.data.builder.plan import Recipe, TimeSplits, make_plan
@@ -24,6 +23,7 @@ from physicsnemo_fs.data.builder.run import build_store
 from physicsnemo_fs.data.store_reader import open_store
 from physicsnemo_fs.data.types import Fields
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.executors import InThisProcess
 
 DAYS = TimeSplits(np.timedelta64(1, "D"), validation=0.2, test=0.2)
 RECIPE = Recipe(factor=4, splits=DAYS, transforms={"rain": {"kind": "log1p", "scale": 0.1, "minimum": 0}})

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from wavy_fields import WavyFields, degrees
 
-from physicsnemo_fs.data.builder.executors import InThisProcess
 from physicsnemo_fs.data.builder.geometry import edges
 from physicsnemo_fs.data.builder.places import Region, place_regions
 from physicsnemo_fs.data.builder.plan import Recipe, make_plan
 from physicsnemo_fs.data.builder.run import build_store
 from physicsnemo_fs.data.store_reader import open_store
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.executors import InThisProcess
 
 
 class Globe(WavyFields):

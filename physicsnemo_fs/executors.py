@@ -113,7 +113,7 @@ def _end_with_parent() -> None:
 @contextmanager
 def _mpi() -> Iterator[Any]:
     if _mpi_size() < 2:
-        raise InputError("executor=mpi needs mpirun with two or more processes: write mpirun -n 4 physicsnemo-fs build")
+        raise InputError("executor=mpi needs mpirun with two or more processes: write mpirun -n 4 before the command")
     try:
         from mpi4py import MPI
         from mpi4py.futures import MPICommExecutor

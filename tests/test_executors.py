@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from physicsnemo_fs.data.builder.executors import open_executor, usable_cores
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.executors import open_executor, usable_cores
 
 
 def test_work_in_this_process_gives_results_and_errors():
@@ -37,7 +37,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(
         "import os, signal\n"
-        "from physicsnemo_fs.data.builder.executors import open_executor\n"
+        "from physicsnemo_fs.executors import open_executor\n"
         "if __name__ == '__main__':\n"
         "    with open_executor('processes', 1) as executor:\n"
         "        print(executor.submit(os.getpid).result(), flush=True)\n"
@@ -64,7 +64,7 @@ def test_mpi_ranks_work(tmp_path):
         pytest.skip("needs mpirun, from the extra mpi")
     script = tmp_path / "work.py"
     script.write_text(
-        "from physicsnemo_fs.data.builder.executors import open_executor\n"
+        "from physicsnemo_fs.executors import open_executor\n"
         "with open_executor() as executor:\n"
         "    if executor is not None:\n"
         "        print(sum(executor.submit(pow, 2, n).result() for n in range(4)))\n"

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Scoring beside CorrDiff's way of it, on one file in one process: ``python benchmarks/scoring.py [--write]``.
+
+CorrDiff's way is that of its ``score_samples.py``: xarray opens the file, xskillscore gives RMSE, CRPS (biased) and
+MAE, xarray the standard deviation, one time after the other. Ours are all standard scores of the same variables:
+these four, fair CRPS, bias, spread, rank histogram, spectra of every member, distributions and maps; also those of
+the file's two baselines, where it has them.
+
+The committed rows were measured in pairs, four variables, on two shared cores of an Intel Xeon (AVX-512), one
+thread, beside other work (load 4 to 6): ratios 8 (before histograms were counted field by field) and 20.
+"""
+
+import argparse
+import csv
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.io.layout import EnsembleSpec
+from physicsnemo_fs.io.writer import EnsembleWriter
+
+RESULTS = Path(__file__).parent / "results" / "scoring.csv"
+VARIABLES = ("t2m", "u10m", "v10m", "tp")
+
+
+def write_samples(path: Path, times: int, members: int, size: int) -> None:
+    """Write a file of red-noise fields, as this project writes them."""
+    random = np.random.default_rng(0)
+    grid = Grid((size, size), (3.0 * size, 3.0 * size), boundary="bounded", unit="km")
+    wavenumber = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)) * size
+    amplitude = (1 + wavenumber / 4) ** -1.8
+
+    def fields(count: int) -> np.ndarray:
+        modes = random.normal(size=(count, *amplitude.shape)) + 1j * random.normal(size=(count, *amplitude.shape))
+        found = np.fft.irfft2(modes * amplitude, s=grid.shape)
+        return (280 + 5 * found / found.std()).astype(np.float32)
+
+    channels = tuple(Channel(name, "K") for name in VARIABLES)
+    hours = np.datetime64("2020-01-01", "ns") + 6 * np.arange(times) * np.timedelta64(1, "h")
+    spec = EnsembleSpec(
+        grid, grid.at((8, 8)), hours, np.arange(times), channels, (), tuple(range(members)), has_regression=False
+    )
+    nothing = (np.zeros((0, *grid.shape)), np.zeros((0, 8, 8)))
+    with EnsembleWriter(path, spec) as writer:
+        for index in range(times):
+            drawn = np.stack([fields(len(channels)) for _ in range(members)])
+            writer.write(index, drawn, truth=fields(len(channels)), input=nothing[0], input_native=nothing[1])
+
+
+def score_ours(path: Path, output: Path) -> float:
+    """Score with this project; give the seconds."""
+    from physicsnemo_fs.pipelines.score import score
+
+    started = time.perf_counter()
+    score([path], output, quiet=True)
+    return time.perf_counter() - started
+
+
+def score_corrdiff(path: Path) -> float:
+    """Score the way CorrDiff does; give the seconds."""
+    import xarray as xr
+    import xskillscore
+
+    def opened(group: str) -> xr.Dataset:
+        root = xr.open_dataset(path)
+        return xr.open_dataset(path, group=group).merge(root).set_coords(["lon", "lat"])
+
+    started = time.perf_counter()
+    space, results = ["x", "y"], []
+    for index in range(opened("truth").sizes["time"]):
+        chosen = {"time": slice(index, index + 1)}
+        truth, prediction = (opened(group).isel(chosen).load() for group in ("truth", "prediction"))
+        mean = prediction.mean("ensemble")
+        single = mean.expand_dims("ensemble")
+        results.append(
+            (
+                xskillscore.rmse(truth, mean, dim=space),
+                xskillscore.crps_ensemble(truth, prediction, member_dim="ensemble", dim=space),
+                prediction.std("ensemble").mean(space),
+                xskillscore.crps_ensemble(truth, single, member_dim="ensemble", dim=space),
+            )
+        )
+    return time.perf_counter() - started
+
+
+def peak() -> float:
+    """Give the largest memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def measure(kind: str, path: Path) -> tuple[float, float]:
+    """Warm up on nothing but imports, score, and give seconds and the memory added."""
+    from physicsnemo_fs.metrics.scorecard import Scorecard
+
+    if kind == "corrdiff":
+        import xarray as xr
+        import xskillscore
+
+        small = xr.DataArray(np.ones((2, 4)), dims=("ensemble", "x"))
+        xskillscore.crps_ensemble(small[0], small, member_dim="ensemble", dim=["x"])  # compiles
+        before = peak()
+        return score_corrdiff(path), peak() - before
+    random = np.random.default_rng(0)
+    card = Scorecard(Grid((8, 8), (1.0, 1.0)), 2)
+    card.add(np.datetime64("2020-01-01"), random.random((2, 8, 8)), random.random((8, 8)))
+    import_module("physicsnemo_fs.pipelines.score")
+    before = peak()
+    with tempfile.TemporaryDirectory() as folder:
+        return score_ours(path, Path(folder)), peak() - before
+
+
+def main() -> None:
+    """Time both, each in a process of its own, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", nargs=2, metavar=("KIND", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help="append to benchmarks/results/scoring.csv")
+    parser.add_argument("--file", type=Path, help="score this file instead of a new one")
+    parser.add_argument("--shape", type=int, nargs=3, default=(6, 32, 448), metavar=("TIMES", "MEMBERS", "SIZE"))
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", default=("corrdiff", "ours"))
+    options = parser.parse_args()
+    if options.measure:
+        print(*measure(options.measure[0], Path(options.measure[1])))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.file or Path(folder) / "samples.nc"
+        if options.file is None:
+            write_samples(path, *options.shape)
+        rows = []
+        for repeat in range(options.repeats):
+            for kind in options.kinds:
+                command = [sys.executable, __file__, "--measure", kind, str(path)]
+                run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+                seconds, memory = map(float, run.stdout.split()[-2:])
+                print(f"{repeat} {kind:9s} {seconds:7.2f} s  +{memory:5.0f} MB", flush=True)
+                rows.append((kind, seconds, memory))
+    best = {kind: min(seconds for k, seconds, _ in rows if k == kind) for kind in options.kinds}
+    if len(best) == 2:
+        print(f"ratio {best['corrdiff'] / best['ours']:.1f}")
+    if options.write:
+        with RESULTS.open("a", newline="") as stream:
+            table = csv.writer(stream)
+            for kind in options.kinds:
+                memory = max(extra for k, _, extra in rows if k == kind)
+                when = datetime.now(UTC).strftime("%Y-%m-%d")
+                table.writerow([when, *options.shape, kind, f"{best[kind]:.2f}", f"{memory:.0f}"])
+
+
+if __name__ == "__main__":
+    main()
