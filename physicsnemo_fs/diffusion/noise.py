@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gaussian random fields: one key is one function, at every resolution and at any point."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from physicsnemo_fs.random import complex_normal
 
 _ROUNDING = 1e-9
 _MODES_AT_ONCE = 2**20
+_MODES_IN_A_SLAB = 2**17
+_ALL = slice(None)
 _POINTS_AT_ONCE = 2**20
 
 Span = tuple[int, int]
@@ -164,6 +167,8 @@ class RandomField:
             y, x = self._positions(shape, 0, (0, shape[0])), self._positions(shape, 1, (0, shape[1]))
             return self.on_axes(keys, channels, y, x, shape=shape, draw=draw, device=device, dtype=dtype)
         modes = self.modes(shape)
+        if channels * (2 * modes[0] + 1) * (modes[1] + 1) > _MODES_AT_ONCE:
+            return self._sample_in_slabs(keys, channels, shape, grid, draw, device, dtype)
         coefficients = self.coefficients(keys, channels, modes, draw=draw, device=device)
         coefficients = coefficients * self._registration_phase(modes, grid, coefficients.device)
         spectrum = coefficients.new_zeros(len(keys), channels, grid[0], grid[1] // 2 + 1)
@@ -175,6 +180,46 @@ class RandomField:
         values = [v[: shape[0], : shape[1]] for v in values]
         stacked = torch.stack(values) if values else spectrum.real.new_zeros(0, *shape)
         return stacked.reshape(len(keys), channels, *shape).to(dtype or torch.get_default_dtype())
+
+    def _sample_in_slabs(
+        self,
+        keys: Sequence[int],
+        channels: int,
+        shape: tuple[int, int],
+        grid: tuple[int, int],
+        draw: int,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> Tensor:
+        """Sample channel by channel: along the rows in slabs of modes, then along the columns in slabs of rows.
+
+        Beside the result there is one channel's half plane of (row, mode) and a slab.
+        """
+        self._check_channels(channels)
+        fields = torch.empty(len(keys), channels, *shape, dtype=dtype or torch.get_default_dtype(), device=device)
+        for key, channel in itertools.product(range(len(keys)), range(channels)):
+            half = self._rows_of_modes(keys[key], channel, shape[0], self.modes(shape), grid, draw, fields.device)
+            for rows in _slabs(shape[0], half.shape[1]):
+                values = torch.fft.irfft(half[rows], n=grid[1], dim=1, norm="forward")
+                fields[key, channel, rows] = values[:, : shape[1]]
+        return fields
+
+    def _rows_of_modes(
+        self, key: int, channel: int, rows: int, modes: Span, grid: Span, draw: int, device: torch.device
+    ) -> Complex128[Tensor, "row mode"]:
+        """Give one channel's transform along the rows: its values at rows, its modes along the columns."""
+        half = torch.empty(rows, modes[1] + 1, dtype=torch.complex128, device=device)
+        kernel = self.kernel.of_channel(channel)
+        for columns in _slabs(modes[1] + 1, grid[0]):
+            span = (columns.start, columns.stop)
+            amplitude = kernel.mode_variance(modes, self.torus, span)[0].sqrt().to(device)
+            modes_of_slab = _standard_modes([key], range(channel, channel + 1), modes[0], span, draw, device)[0, 0]
+            modes_of_slab = modes_of_slab * amplitude * self._registration_phase(modes, grid, device, columns)
+            spectrum = half.new_zeros(grid[0], span[1] - span[0])
+            spectrum[: modes[0] + 1] = modes_of_slab[modes[0] :]
+            spectrum[grid[0] - modes[0] :] = modes_of_slab[: modes[0]]
+            half[:, columns] = torch.fft.ifft(spectrum, dim=0, norm="forward")[:rows]
+        return half
 
     def on_axes(
         self,
@@ -303,11 +348,10 @@ class RandomField:
         Raises:
             InputError: If a key is not a 64-bit integer or the kernel was made for other channels.
         """
-        if self.kernel.channels not in (None, channels):
-            raise InputError(f"the kernel was made for {self.kernel.channels} channels: got {channels}")
+        self._check_channels(channels)
         first, stop = span or (0, modes[1] + 1)
         where = torch.device(device or "cpu")
-        standard = _standard_modes(keys, channels, modes[0], (first, stop), draw, where)
+        standard = _standard_modes(keys, range(channels), modes[0], (first, stop), draw, where)
         return standard * self._amplitude(modes, where)[..., first:stop]
 
     def apply_covariance(
@@ -325,8 +369,7 @@ class RandomField:
         grid = self._torus_shape(shape)
         if grid is None:
             raise InputError(f"the padded grid must be whole: got padding {self.padding} on {shape}; use padding 1")
-        if self.kernel.channels not in (None, x.shape[-3]):
-            raise InputError(f"the kernel was made for {self.kernel.channels} channels: got {x.shape[-3]}")
+        self._check_channels(x.shape[-3])
         modes = self.modes(shape)
         rows = torch.arange(-modes[0], modes[0] + 1, device=x.device) % grid[0]
         variance = self._amplitude(modes, x.device).square()
@@ -334,6 +377,10 @@ class RandomField:
         multiplier[:, rows, : modes[1] + 1] = variance
         spectrum = torch.fft.rfft2(x.double(), s=grid) * multiplier
         return torch.fft.irfft2(spectrum, s=grid, norm="forward")[..., : shape[0], : shape[1]].to(x.dtype)
+
+    def _check_channels(self, channels: int) -> None:
+        if self.kernel.channels not in (None, channels):
+            raise InputError(f"the kernel was made for {self.kernel.channels} channels: got {channels}")
 
     def _torus_shape(self, shape: tuple[int, int]) -> tuple[int, int] | None:
         sizes = [n * length / own for n, length, own in zip(shape, self.torus, self.extent, strict=True)]
@@ -346,12 +393,14 @@ class RandomField:
         index = torch.arange(span[0], span[1], dtype=torch.float64)
         return (index + offset) * (self.extent[axis] / shape[axis])
 
-    def _registration_phase(self, modes: tuple[int, int], grid: tuple[int, int], device: torch.device) -> Tensor:
+    def _registration_phase(
+        self, modes: tuple[int, int], grid: tuple[int, int], device: torch.device, columns: slice = _ALL
+    ) -> Tensor:
         if self.registration == "node":
             return torch.ones((), dtype=torch.complex128, device=device)
         half_cell = torch.tensor([0.5], dtype=torch.float64)
-        rows, columns = (_waves(half_cell, m, n, device) for m, n in zip(modes, grid, strict=True))
-        return rows.T * columns[:, modes[1] :]
+        along_rows, along_columns = (_waves(half_cell, m, n, device) for m, n in zip(modes, grid, strict=True))
+        return along_rows.T * along_columns[:, modes[1] :][:, columns]
 
     def _amplitude(self, modes: tuple[int, int], device: torch.device) -> Tensor:
         key = (modes, device)
@@ -360,12 +409,19 @@ class RandomField:
         return self._amplitudes[key]
 
 
+def _slabs(count: int, length: int) -> Iterator[slice]:
+    """Give slices of lines of some length, few enough to be transformed at once."""
+    width = max(1, _MODES_IN_A_SLAB // length)
+    for first in range(0, count, width):
+        yield slice(first, min(first + width, count))
+
+
 def _standard_modes(
-    keys: Sequence[int], channels: int, highest_row: int, span: Span, draw: int, device: torch.device
+    keys: Sequence[int], channels: range, highest_row: int, span: Span, draw: int, device: torch.device
 ) -> Complex128[Tensor, "sample channel rows columns"]:
     rows = torch.arange(highest_row + 1, device=device)[:, None]
     columns = torch.arange(*span, device=device)
-    channel = torch.arange(channels, device=device)[:, None, None]
+    channel = torch.tensor(channels, device=device)[:, None, None]
     upper, lower = complex_normal(keys, (columns, rows, channel, torch.tensor(draw, device=device)))
     lower = lower[..., 1:, :].flip(-2)
     if span[0] == 0:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two-stage decomposition: conditions, mean, shrinkage, residual."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -37,6 +39,34 @@ def interpolate_coarse(
         float(coarse_grid.x[0] - grid.origin[1]) / spacing[1],
     )
     return interpolate_cells(coarse, grid.shape, periodic, grid.registration, first_centre)
+
+
+def interpolation_matrices(
+    coarse_grid: Grid, grid: Grid, like: Tensor
+) -> tuple[Float[Tensor, "height coarse_height"], Float[Tensor, "width coarse_width"]]:
+    r"""Give the matrices of :func:`interpolate_coarse`, :math:`u = R\, y\, C^T`: any window of it from its rows.
+
+    Args:
+        coarse_grid: Cells or nodes.
+        grid: Fine grid of the same domain.
+        like: Tensor whose dtype and device are used.
+
+    Example:
+        >>> cells, fine = Grid((4, 6), (1.0, 1.0), registration="cell"), Grid((16, 18), (1.0, 1.0))
+        >>> rows, columns = interpolation_matrices(cells, fine, torch.zeros(1))
+        >>> y = torch.randn(1, 2, 4, 6)
+        >>> torch.allclose(rows @ y @ columns.T, interpolate_coarse(y, cells, fine), atol=1e-5)
+        True
+    """
+    matrices = []
+    for axis, n in enumerate(coarse_grid.shape):
+        coarse_line, line = (
+            replace(g, shape=(g.shape[axis], 1), extent=(g.extent[axis], 1.0), origin=(g.origin[axis], 0.0))
+            for g in (coarse_grid, grid)
+        )
+        units = torch.eye(n, dtype=like.dtype, device=like.device)[None, :, :, None]
+        matrices.append(interpolate_coarse(units, coarse_line, line)[0, :, :, 0].T.contiguous())
+    return matrices[0], matrices[1]
 
 
 def assemble_condition(

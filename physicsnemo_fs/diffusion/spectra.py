@@ -16,7 +16,7 @@ grid. White noise has no such constant because its sum diverges, see :class:`Whi
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -44,20 +44,21 @@ def modes_below_nyquist(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def radial_wavenumber(
-    modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0)
+    modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0), span: tuple[int, int] | None = None
 ) -> Float64[Tensor, "rows columns"]:
     r"""Give :math:`\kappa` of the half plane of modes: rows :math:`-m_y..m_y`, columns :math:`0..m_x`.
 
     Args:
         modes: Highest mode ``(m_y, m_x)`` of each axis.
         extent: Physical lengths ``(Ly, Lx)`` of the torus.
+        span: First column and one past the last; all by default.
 
     Example:
         >>> radial_wavenumber((1, 1))[1].tolist()
         [0.0, 1.0]
     """
     rows = torch.arange(-modes[0], modes[0] + 1, dtype=torch.float64) / extent[0]
-    columns = torch.arange(modes[1] + 1, dtype=torch.float64) / extent[1]
+    columns = torch.arange(*(span or (0, modes[1] + 1)), dtype=torch.float64) / extent[1]
     return torch.hypot(rows[:, None], columns)
 
 
@@ -94,15 +95,20 @@ class Kernel(ABC):
         """Number of channels the kernel was made for; ``None`` if every channel has the same law."""
         return None
 
+    def of_channel(self, channel: int) -> "Kernel":
+        """Give the kernel of one channel: this one, unless it was made for several."""
+        return self
+
     @abstractmethod
     def mode_variance(
-        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0)
+        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0), span: tuple[int, int] | None = None
     ) -> Float64[Tensor, "channel rows columns"]:
         r"""Give :math:`\lambda_k` of the half plane of modes (layout of :func:`radial_wavenumber`).
 
         Args:
             modes: Highest mode ``(m_y, m_x)`` of each axis.
             extent: Physical lengths ``(Ly, Lx)`` of the torus.
+            span: First column and one past the last; all by default.
 
         Returns:
             One row, or one row per channel of a kernel made for several; zero beyond the band limit.
@@ -130,10 +136,10 @@ class DensityKernel(Kernel):
         return 0.0
 
     def mode_variance(
-        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0)
+        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0), span: tuple[int, int] | None = None
     ) -> Float64[Tensor, "channel rows columns"]:
         """Give the density over its sum, see :meth:`Kernel.mode_variance`."""
-        wavenumber = radial_wavenumber(modes, extent)
+        wavenumber = radial_wavenumber(modes, extent, span)
         density = self.density(wavenumber)
         if self.max_wavenumber is not None:
             density = density * (wavenumber <= self.max_wavenumber * _ROUNDING)
@@ -233,13 +239,14 @@ class White(DensityKernel):
         return torch.tensor([math.inf], dtype=torch.float64)
 
     def mode_variance(
-        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0)
+        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0), span: tuple[int, int] | None = None
     ) -> Float64[Tensor, "channel rows columns"]:
         """Give one over the number of modes, of the band or else of the grid."""
         if self.max_wavenumber is not None:
-            return super().mode_variance(modes, extent)
+            return super().mode_variance(modes, extent, span)
         rows, columns = 2 * modes[0] + 1, 2 * modes[1] + 1
-        return torch.full((1, rows, modes[1] + 1), 1 / (rows * columns), dtype=torch.float64)
+        first, stop = span or (0, modes[1] + 1)
+        return torch.full((1, rows, stop - first), 1 / (rows * columns), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -280,11 +287,11 @@ class LegacyRBF(Kernel):
         return Matern(0.5, 2 * self.scale**2, max_wavenumber=self.max_wavenumber)
 
     def mode_variance(
-        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0)
+        self, modes: tuple[int, int], extent: tuple[float, float] = (1.0, 1.0), span: tuple[int, int] | None = None
     ) -> Float64[Tensor, "channel rows columns"]:
         """Give the variance of the exponential part plus the nugget's, over their sum."""
-        nugget = White(max_wavenumber=self.max_wavenumber).mode_variance(modes, extent)
-        return (self.exponential.mode_variance(modes, extent) + self.eps**2 * nugget) / (1 + self.eps**2)
+        nugget = White(max_wavenumber=self.max_wavenumber).mode_variance(modes, extent, span)
+        return (self.exponential.mode_variance(modes, extent, span) + self.eps**2 * nugget) / (1 + self.eps**2)
 
 
 FLATTEST_TAIL = -1e-3
@@ -388,6 +395,12 @@ class Matched(DensityKernel):
     def channels(self) -> int | None:
         """Number of rows; ``None`` for one row, which serves every channel."""
         return len(self.power) if len(self.power) > 1 else None
+
+    def of_channel(self, channel: int) -> "Matched":
+        """Give the kernel of one channel."""
+        if self.channels is None:
+            return self
+        return replace(self, power=(self.power[channel],), tail_slope=(self.tail_slope[channel],))
 
     @property
     def last_measured_wavenumber(self) -> float:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """FSEDMPrecondSR: EDM preconditioning round an operator backbone."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -114,21 +115,7 @@ class FSEDMPrecondSR(FSModule):
             lead_time_label=lead_time_label,
             augment_labels=augment_labels,
         )
-        if img_lr_or_t is None or _is_field(img_lr_or_t):
-            conditions = [c for c in (img_lr_or_t, img_lr, condition) if c is not None]
-            levels = [s for s in (sigma_or_condition, sigma, t) if s is not None]
-        else:
-            conditions = [c for c in (sigma_or_condition, img_lr, condition) if c is not None]
-            levels = [img_lr_or_t, *(s for s in (sigma, t) if s is not None)]
-        if len(levels) != 1 or len(conditions) > 1:
-            raise ValueError(
-                "call net(x, img_lr, sigma) or net(x, t, condition): "
-                f"got {len(levels)} noise levels and {len(conditions)} conditions"
-            )
-        field = conditions[0] if conditions else None
-        if not isinstance(field, Tensor | None):
-            raise ValueError(f"a condition is a field: got the number {field}; call net(x, t, condition)")
-        level = torch.as_tensor(levels[0], dtype=torch.float64 if isinstance(levels[0], float) else None)
+        level, field = level_and_condition(img_lr_or_t, sigma_or_condition, [sigma, t], [img_lr, condition])
         context = torch.autocast(x.device.type, enabled=False) if force_fp32 else nullcontext()
         with context:
             return self._denoise(x, level, field, encoded)
@@ -144,36 +131,42 @@ class FSEDMPrecondSR(FSModule):
         return None if encode is None else encode(condition.to(parameter_dtype(self)))
 
     def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor | None, encoded: Tensor | None = None) -> Tensor:
-        dtype = parameter_dtype(self)
-        x = x.to(dtype)
         check_fields("x", x, self.img_out_channels)
-        sigma = self._noise_levels(sigma, x)
-        sigma_data = torch.as_tensor(self.sigma_data, dtype=dtype, device=x.device).reshape(1, -1, 1, 1)
-        total = torch.hypot(sigma, sigma_data)
-        arguments = [x / total]
         if encoded is not None:
             if encoded.shape[:2] != (x.shape[0], self.img_in_channels):
                 raise ValueError(
                     f"an encoded condition has shape [{x.shape[0]}, {self.img_in_channels}, ...]: got "
                     f"{tuple(encoded.shape)}; call encode(condition)"
                 )
+            condition = None
         elif condition is not None:
             check_fields("the condition", condition, self.img_in_channels)
             if condition.shape[0] != x.shape[0] or condition.shape[-2:] != x.shape[-2:]:
                 raise ValueError(
                     f"x and the condition must share batch and grid: got {tuple(x.shape)} and {tuple(condition.shape)}"
                 )
-            arguments.append(condition.to(dtype))
         elif self.img_in_channels:
             raise ValueError(f"this network needs a condition with {self.img_in_channels} channels: got none")
+        others = [] if condition is None else [condition]
+        return self._precondition(x, self._noise_levels(sigma, x), others, encoded)
+
+    def _precondition(
+        self, x: Tensor, sigma: Tensor, others: Sequence[Tensor], encoded: Tensor | None = None
+    ) -> Tensor:
+        """Give the denoised fields; the backbone sees the scaled ones and the ``others``."""
+        dtype = parameter_dtype(self)
+        x, sigma = x.to(dtype), sigma.to(dtype)
+        sigma_data = torch.as_tensor(self.sigma_data, dtype=dtype, device=x.device).reshape(1, -1, 1, 1)
+        total = torch.hypot(sigma, sigma_data)
         smallest = torch.finfo(dtype).tiny
         label = sigma.flatten().clamp(min=smallest).log() / 4
+        seen = torch.cat([x / total, *(other.to(dtype) for other in others)], dim=1)
         more = {} if encoded is None else {"encoded": encoded}
-        update = self.backbone(torch.cat(arguments, dim=1), label, **more).to(dtype)
+        update = self.backbone(seen, label, **more).to(dtype)
         return (sigma_data / total) ** 2 * x + sigma * (sigma_data / total) * update
 
     def _noise_levels(self, sigma: Tensor, x: Tensor) -> Tensor:
-        sigma = torch.as_tensor(sigma, device=x.device).to(x.dtype).reshape(-1, 1, 1, 1)
+        sigma = torch.as_tensor(sigma, device=x.device).to(parameter_dtype(self)).reshape(-1, 1, 1, 1)
         if sigma.shape[0] not in (1, x.shape[0]):
             raise ValueError(f"the noise level needs 1 or {x.shape[0]} values: got {sigma.shape[0]}")
         return sigma.expand(x.shape[0], 1, 1, 1)
@@ -184,5 +177,34 @@ class FSEDMPrecondSR(FSModule):
         return torch.as_tensor(sigma)
 
 
-def _is_field(value: Tensor | float) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 4 and value[0].numel() > 1
+def level_and_condition(
+    second: Any, third: Any, levels: Sequence[Any], conditions: Sequence[Any]
+) -> tuple[Tensor, Any]:
+    """Give noise level and condition (or ``None``) of a call in either convention.
+
+    Args:
+        second: Second positional argument: a condition, ``None``, or the noise level.
+        third: Third positional argument.
+        levels: Noise levels given by name, ``None`` where not given.
+        conditions: Conditions given by name.
+
+    Raises:
+        ValueError: If there is not one noise level and at most one condition.
+    """
+    legacy = second is None or _is_field(second)
+    positional = (second, third) if legacy else (third, second)
+    conditions = [c for c in (positional[0], *conditions) if c is not None]
+    levels = [level for level in (positional[1], *levels) if level is not None]
+    if len(levels) != 1 or len(conditions) > 1:
+        raise ValueError(
+            "call net(x, img_lr, sigma) or net(x, t, condition): "
+            f"got {len(levels)} noise levels and {len(conditions)} conditions"
+        )
+    condition = conditions[0] if conditions else None
+    if isinstance(condition, int | float):
+        raise ValueError(f"a condition is a field: got the number {condition}; call net(x, t, condition)")
+    return torch.as_tensor(levels[0], dtype=torch.float64 if isinstance(levels[0], float) else None), condition
+
+
+def _is_field(value: Any) -> bool:
+    return not isinstance(value, int | float) and len(value.shape) == 4 and math.prod(value.shape[1:]) > 1

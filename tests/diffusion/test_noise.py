@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.diffusion import noise
 from physicsnemo_fs.diffusion.noise import NoiseLike, RandomField, noise_like
 from physicsnemo_fs.diffusion.spectra import (
     LegacyRBF,
@@ -399,3 +400,20 @@ def test_cuda_gives_the_same_function():
     field = RandomField(EXPONENTIAL, boundary="bounded")
     on_cpu = field.sample([1, 2], 2, (48, 40), dtype=DOUBLE)
     assert (field.sample([1, 2], 2, (48, 40), device="cuda", dtype=DOUBLE).cpu() - on_cpu).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("registration", ["node", "cell"])
+@pytest.mark.parametrize("boundary", ["periodic", "bounded"])
+@pytest.mark.parametrize(
+    "kernel",
+    [Matern(0.5, 0.1), White(), LegacyRBF(0.3), Matched(((1.0, 0.4, 0.1), (1.0, 0.9, 0.2)), (-1.0, -2.0))],
+    ids=lambda kernel: kernel.kind,
+)
+def test_large_fields_are_made_in_slabs_and_are_the_same(kernel, boundary, registration, monkeypatch):
+    field = RandomField(kernel, (1.0, 1.5), boundary, registration=registration)
+    whole = field.sample([3, 4], 2, (48, 71), dtype=torch.float64)
+    monkeypatch.setattr(noise, "_MODES_AT_ONCE", 1)
+    monkeypatch.setattr(noise, "_MODES_IN_A_SLAB", 700)
+    in_slabs = field.sample([3, 4], 2, (48, 71), dtype=torch.float64)
+    assert (in_slabs - whole).abs().max() < 1e-14
+    assert torch.equal(field.sample([4], 2, (48, 71), dtype=torch.float64), in_slabs[1:])

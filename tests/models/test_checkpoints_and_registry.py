@@ -15,9 +15,10 @@ from physicsnemo_fs.diffusion.spectra import Matched
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.fsuno import FSUNO
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 
-OURS = {model.__name__: model for model in (FSUNO, FSConvUNet, FSRegressionSR, FSEDMPrecondSR)}
+OURS = {model.__name__: model for model in (FSUNO, FSConvUNet, FSRegressionSR, FSEDMPrecondSR, FSPatchedEDMPrecondSR)}
 NOISE = RandomField(Matched(power=((1.0, 0.5, 0.1),), tail_slope=(-2.0,))).to_dict()
 X, Y = (torch.randn(2, n, 16, 20, generator=torch.Generator().manual_seed(n)) for n in (1, 2))
 
@@ -42,10 +43,16 @@ NETWORKS = {
         lambda: FSEDMPrecondSR(tiny_fsuno(3), [0.7], sigma_min=0.01, sigma_max=30.0, noise=NOISE),
         (X, torch.ones(2), Y),
     ),
+    "FSPatchedEDMPrecondSR": (
+        lambda: FSPatchedEDMPrecondSR(
+            tiny_fsuno(8, boundary="pad"), (16, 16), (16, 20), (8, 4), None, "periodic", 1, [0], noise=NOISE
+        ),
+        (X, torch.ones(2), Y),
+    ),
 }
 
 
-def test_the_four_models_are_registered_under_their_own_names():
+def test_the_models_are_registered_under_their_own_names():
     registry = ModelRegistry()
     assert set(OURS) <= set(registry.list_models())
     for name, model in OURS.items():

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Domains that fit no GPU: conditions made where a window needs them, sampling and the mean by windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.diffusion.residual import interpolation_matrices
+from physicsnemo_fs.diffusion.sampling import ResidualSampler
+from physicsnemo_fs.diffusion.solvers import ChurnSolver, Solver, integrate, make_solver
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.nn.windows import Place, WindowGrid, area_matrix
+from physicsnemo_fs.random import generator
+
+
+@dataclass(frozen=True)
+class LazyCondition:
+    r"""What a denoiser sees of a domain: the mean, the interpolated coarse fields, the invariants; made by windows.
+
+    A window of the interpolated coarse field is :math:`R_w\, y\, C_w^T` with the rows of two interpolation matrices, so
+    that the coarse channels never exist on the whole fine grid.
+
+    Args:
+        coarse: Coarse fields on their own grid.
+        invariants: Static fields on the fine grid.
+        rows: Interpolation along the rows, from :func:`~physicsnemo_fs.diffusion.residual.interpolation_matrices`.
+        columns: Interpolation along the columns.
+        mean: The mean on the fine grid, for a denoiser that sees it.
+
+    Example:
+        >>> fine, cells = Grid((32, 48), (2.0, 3.0)), Grid((8, 12), (2.0, 3.0), registration="cell")
+        >>> condition = LazyCondition.on_grids(torch.randn(1, 2, 8, 12), torch.zeros(1, 1, 32, 48), cells, fine)
+        >>> windows = WindowGrid(fine.shape, (16, 16), (4, 4), boundary="periodic")
+        >>> condition.shape, condition.crop(windows, (24, 40)).shape
+        ((1, 3, 32, 48), torch.Size([1, 3, 16, 16]))
+    """
+
+    coarse: Float[Tensor, "batch input coarse_height coarse_width"]
+    invariants: Float[Tensor, "batch invariant height width"]
+    rows: Float[Tensor, "height coarse_height"]
+    columns: Float[Tensor, "width coarse_width"]
+    mean: Float[Tensor, "batch output height width"] | None = None
+
+    @classmethod
+    def on_grids(cls, coarse: Tensor, invariants: Tensor, coarse_grid: Grid, grid: Grid) -> "LazyCondition":
+        """Make the conditions of a dataset's batch."""
+        return cls(coarse, invariants, *interpolation_matrices(coarse_grid, grid, coarse))
+
+    def with_mean(self, mean: Float[Tensor, "batch output height width"]) -> "LazyCondition":
+        """Give the same conditions with the mean before them."""
+        return replace(self, mean=mean)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Batch, channels, height and width of the whole."""
+        channels = self.coarse.shape[1] + self.invariants.shape[1] + (0 if self.mean is None else self.mean.shape[1])
+        return self.coarse.shape[0], channels, self.rows.shape[0], self.columns.shape[0]
+
+    def crop(self, windows: WindowGrid, place: Place, samples: slice = slice(None)) -> Tensor:
+        """Give a window of all channels."""
+        rows, columns = self.rows[windows.rows.index(place[0])], self.columns[windows.columns.index(place[1])]
+        near_rows, near_columns = _used(rows), _used(columns)
+        near = self.coarse[samples, :, near_rows, near_columns]
+        parts = [rows[:, near_rows] @ near @ columns[:, near_columns].T]
+        parts.append(windows.crop(self.invariants[samples], place))
+        if self.mean is not None:
+            parts.insert(0, windows.crop(self.mean[samples], place))
+        return torch.cat(parts, dim=1)
+
+    def pooled(self, channels: Sequence[int], cells: tuple[int, int]) -> Tensor:
+        """Give some channels averaged over the cells of a grid of the whole domain."""
+        rows, columns = (area_matrix(n, m).to(self.coarse) for n, m in zip(self.shape[2:], cells, strict=True))
+        before = 0 if self.mean is None else self.mean.shape[1]
+        inputs = range(before, before + self.coarse.shape[1])
+        pooled = []
+        for channel in channels:
+            if channel in inputs:
+                field, left, right = self.coarse[:, channel - before], rows @ self.rows, columns @ self.columns
+            else:
+                source, first = (self.mean, 0) if channel < before else (self.invariants, inputs.stop)
+                assert source is not None  # noqa: S101 - channels before the inputs are the mean's
+                field, left, right = source[:, channel - first], rows, columns
+            pooled.append(left @ field @ right.T)
+        return torch.stack(pooled, dim=1)
+
+
+def _used(matrix: Tensor) -> slice:
+    """Give the columns between the first and the last that are not zero."""
+    used = matrix.abs().amax(dim=0).nonzero().flatten()
+    return slice(int(used[0]), int(used[-1]) + 1)
+
+
+@dataclass(frozen=True)
+class WindowedSampler(ResidualSampler):
+    """Samples of the residual on domains of any size, with a denoiser that is fused from windows at every noise level.
+
+    The latents are the one random field of the whole domain. Beside conditions and result there are at most four
+    fields of the domain's size (five with the mean), whatever the number of windows.
+
+    Example:
+        >>> from physicsnemo_fs.diffusion.noise import RandomField
+        >>> from physicsnemo_fs.diffusion.spectra import Matern
+        >>> from physicsnemo_fs.models.fsuno import FSUNO
+        >>> backbone = FSUNO(1 + 2 + 4, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2), boundary="pad")
+        >>> noise = RandomField(Matern(0.5, 0.1), boundary="bounded").to_dict()
+        >>> denoiser = FSPatchedEDMPrecondSR(backbone, (24, 24), (32, 48), noise=noise, sigma_min=0.01, sigma_max=20.0)
+        >>> WindowedSampler.for_denoiser(denoiser, num_steps=2).sample(torch.randn(1, 2, 32, 48), keys=[1]).shape
+        torch.Size([1, 1, 32, 48])
+    """
+
+    denoiser: FSPatchedEDMPrecondSR
+
+    @torch.no_grad()
+    def sample(
+        self,
+        condition: Float[Tensor, "batch condition height width"] | DomainCondition,
+        keys: Sequence[int],
+        lead_time: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Draw one residual for each condition.
+
+        Args:
+            condition: Conditions of the whole domain.
+            keys: One key per sample; the sample is a function of its key and its condition alone.
+            lead_time: Lead time of each sample in hours, for a network that sees it.
+
+        Raises:
+            InputError: If there is not one key per condition.
+        """
+        given = WholeCondition(condition) if isinstance(condition, Tensor) else condition
+        parameter = next(self.denoiser.parameters())
+        levels = self.scheduler.timesteps(self.num_steps, device=parameter.device, dtype=parameter.dtype)
+
+        def slope(x: Tensor, t: Tensor) -> Tensor:
+            """Give ``(x - D(x)) / sigma`` in the place of ``D(x)``."""
+            return self.denoiser.fused(x, t, given, lead_time).sub_(x).div_(-t.reshape(-1, 1, 1, 1))
+
+        solver: Solver = make_solver(self.solver, slope)
+        if self.churn.amount > 0:
+            solver = ChurnSolver(
+                solver,
+                self.scheduler.field,
+                keys,
+                levels,
+                S_churn=self.churn.amount,
+                S_min=self.churn.smallest,
+                S_max=self.churn.largest,
+                S_noise=self.churn.scale,
+            )
+        return integrate(solver, self._latents(given.shape, keys, levels[0]), levels)
+
+    def _latents(self, shape: tuple[int, int, int, int], keys: Sequence[int], level: Tensor) -> Tensor:
+        if len(keys) != shape[0]:
+            raise InputError(f"there must be one key per sample: got {len(keys)} keys for {shape[0]} samples")
+        field, channels = self.scheduler.field, self.denoiser.img_out_channels
+        return field.sample(keys, channels, shape[2:], device=level.device, dtype=level.dtype).mul_(level)
+
+
+@torch.no_grad()
+def windowed_mean(
+    regression: FSRegressionSR, condition: DomainCondition, windows: WindowGrid, max_patch_per_gpu: int = 16
+) -> Float[Tensor, "batch channel height width"]:
+    """Give the mean of a regression that was trained on windows: evaluated on each, and fused.
+
+    Args:
+        regression: The mean.
+        condition: Conditions of the whole domain.
+        windows: Windows of the domain.
+        max_patch_per_gpu: Windows that are evaluated together.
+
+    Example:
+        >>> from physicsnemo_fs.models.fsuno import FSUNO
+        >>> net = FSRegressionSR(FSUNO(1, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2), boundary="pad"))
+        >>> y = WholeCondition(torch.randn(1, 1, 32, 48))
+        >>> windowed_mean(net, y, WindowGrid((32, 48), (24, 24), (6, 6))).shape
+        torch.Size([1, 1, 32, 48])
+    """
+    batch, _, height, width = condition.shape
+    parameter = next(regression.parameters())
+    total = torch.zeros(
+        batch, regression.img_out_channels, height, width, dtype=parameter.dtype, device=parameter.device
+    )
+    for first in range(0, batch, max_patch_per_gpu):
+        samples = slice(first, min(first + max_patch_per_gpu, batch))
+        count = samples.stop - first
+        together = max(1, max_patch_per_gpu // count)
+        for row, start in enumerate(windows.rows.starts):
+            outputs = []
+            for group in _groups([(start, c) for c in windows.columns.starts], together):
+                seen = torch.cat([condition.crop(windows, place, samples) for place in group])
+                outputs += regression(None, seen).unflatten(0, (len(group), count)).unbind(0)
+            windows.add_strip(total[samples], windows.strip(iter(outputs), row), row)
+    return total
+
+
+def _groups(places: list[Place], size: int) -> list[list[Place]]:
+    return [places[i : i + size] for i in range(0, len(places), size)]
+
+
+def draw_place(key: int, shape: tuple[int, int], patch: tuple[int, int], boundary: str) -> Place:
+    """Draw the place of a training window from a key.
+
+    On a bounded domain every sample is as likely to be the window's centre, and windows that would reach over the edge
+    are moved inside: those at the edges, which every sampling needs, are seen as often as their share of the domain.
+
+    Args:
+        key: Key of the draw.
+        shape: Rows and columns of the domain.
+        patch: Rows and columns of the window.
+        boundary: ``"periodic"`` or ``"bounded"``.
+
+    Example:
+        >>> draw_place(3, (64, 64), (64, 32), "bounded")[0]
+        0
+    """
+    draws = generator(key, "patch-place")
+    place = []
+    for size, length in zip(shape, patch, strict=True):
+        centre = int(torch.randint(size, (), generator=draws))
+        place.append(centre if boundary == "periodic" else min(max(centre - length // 2, 0), size - length))
+    return place[0], place[1]

@@ -1,0 +1,357 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""FSPatchedEDMPrecondSR: a denoiser that sees windows of a domain and is fused to a denoiser of all of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from physicsnemo.core.module import Module
+from torch import Tensor
+
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.base import check_fields, parameter_dtype, refuse_set
+from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
+from physicsnemo_fs.models.edm import FSEDMPrecondSR, level_and_condition
+from physicsnemo_fs.nn.windows import Place, WindowGrid, position_channels
+
+
+class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
+    r"""Denoiser of windows, and of the whole domain by fusing them: :math:`D(x) = \sum_i w_i\, D_i(x|_i)`.
+
+    A window's denoiser :math:`D_i` is :class:`FSEDMPrecondSR` whose backbone sees the noisy window, the conditions
+    there, smooth channels of the window's place in the domain, and channels of the whole domain averaged to the
+    window's shape. The weights :math:`w_i` are those of :class:`~physicsnemo_fs.nn.windows.WindowGrid`: smooth, zero
+    near a window's edges, summing to one. The fused map is a denoiser like any other: samplers fuse at every noise
+    level without knowing it.
+
+    Called with a whole field, in either convention of :class:`FSEDMPrecondSR`, it evaluates all windows, at most
+    ``max_patch_per_gpu`` at a time, row after row: what it needs beyond the fields themselves does not grow with the
+    domain's height. Called with ``places`` (or NVIDIA's ``global_index``) it takes windows and gives windows: that is
+    training.
+
+    A domain of ``domain_shape`` times a factor is the same domain at another resolution: windows, overlap and margin
+    are scaled with it. Without positions and context a window does not depend on its domain: any domain is taken, and
+    windows keep their samples.
+
+    Args:
+        backbone: Network of ``img_out + img_in + 4 * position_frequencies + len(context_channels)`` channels (one more
+            with ``lead_time_scale``) whose spectral maps do not wrap at a window's edges (``boundary="pad"``).
+        patch_shape: Rows and columns of a window.
+        domain_shape: Rows and columns of the domain it is trained on.
+        overlap: Rows and columns that neighbours share at least; a quarter of the patch if not given.
+        margin: Rows and columns without weight at a window's edges; a quarter of the overlap if not given.
+        domain_boundary: ``"periodic"`` or ``"bounded"``.
+        position_frequencies: Frequencies of the position; 0 for no positions.
+        context_channels: Condition channels whose average over the whole domain every window sees.
+        lead_time_scale: Hours that the lead time is divided by to be a channel; ``None`` for no lead time.
+        max_patch_per_gpu: Windows that are evaluated together.
+        sigma_data: As for :class:`FSEDMPrecondSR`, like the following.
+        sigma_min: Smallest noise level.
+        sigma_max: Largest noise level.
+        noise: Description of the random field.
+        trained_on: What the network was trained on.
+
+    Raises:
+        InputError: If the window does not fit the domain, the overlap the window, or the backbone the window.
+        ValueError: If channels or shapes do not fit.
+
+    Example:
+        >>> from physicsnemo_fs.models.fsuno import FSUNO
+        >>> backbone = FSUNO(1 + 2 + 4 + 1, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2), boundary="pad")
+        >>> net = FSPatchedEDMPrecondSR(backbone, (24, 24), (64, 96), context_channels=[0])
+        >>> x, y = torch.randn(1, 1, 64, 96), torch.randn(1, 2, 64, 96)
+        >>> net(x, y, torch.tensor(1.0)).shape, len(net.windows((64, 96)))
+        (torch.Size([1, 1, 64, 96]), 20)
+
+    References:
+        Bar-Tal et al., MultiDiffusion (2302.08113); Mardani et al., CorrDiff (2309.15214).
+    """
+
+    def __init__(
+        self,
+        backbone: Module,
+        patch_shape: Sequence[int],
+        domain_shape: Sequence[int],
+        overlap: Sequence[int] | None = None,
+        margin: Sequence[int] | None = None,
+        domain_boundary: str = "bounded",
+        position_frequencies: int = 1,
+        context_channels: Sequence[int] = (),
+        lead_time_scale: float | None = None,
+        max_patch_per_gpu: int = 16,
+        sigma_data: float | Sequence[float] = 0.5,
+        sigma_min: float = 0.0,
+        sigma_max: float = float("inf"),
+        noise: dict[str, Any] | None = None,
+        trained_on: dict[str, Any] | None = None,
+    ):
+        super().__init__(backbone, sigma_data, sigma_min, sigma_max, noise, trained_on)
+        self.patch_shape = pair("patch_shape", patch_shape)
+        self.domain_shape = pair("domain_shape", domain_shape)
+        self.domain_boundary = domain_boundary
+        self.position_frequencies = position_frequencies
+        self.context_channels = list(context_channels)
+        self.lead_time_scale = lead_time_scale
+        self.set_windows(overlap, margin, max_patch_per_gpu)
+        extra = 4 * position_frequencies + len(self.context_channels) + (lead_time_scale is not None)
+        self.img_in_channels -= extra
+        if self.img_in_channels < 0 or not all(0 <= c < self.img_in_channels for c in self.context_channels):
+            raise ValueError(
+                f"the backbone must take {self.img_out_channels} noisy channels, the conditions and {extra} channels "
+                "of position, context and lead time, and context channels must be conditions: got "
+                f"in_channels={backbone.in_channels} and context_channels={self.context_channels}"
+            )
+        check_backbone(backbone, self.patch_shape, covers=self.patch_shape == self.domain_shape)
+
+    def set_windows(
+        self, overlap: Sequence[int] | None, margin: Sequence[int] | None, max_patch_per_gpu: int | None = None
+    ) -> None:
+        """Set how a whole field is cut; nothing that was trained depends on it.
+
+        Args:
+            overlap: Rows and columns that neighbours share; a quarter of the patch if not given.
+            margin: Rows and columns without weight; a quarter of the overlap if not given.
+            max_patch_per_gpu: Windows that are evaluated together; unchanged if not given.
+
+        Raises:
+            InputError: If they do not fit.
+        """
+        rows, columns = self.patch_shape
+        self.overlap = (rows // 4, columns // 4) if overlap is None else pair("overlap", overlap)
+        self.margin = None if margin is None else pair("margin", margin)
+        if max_patch_per_gpu is not None:
+            if max_patch_per_gpu < 1:
+                raise InputError(f"max_patch_per_gpu must be at least 1: got {max_patch_per_gpu}")
+            self.max_patch_per_gpu = max_patch_per_gpu
+        self.windows(self.domain_shape)
+
+    @property
+    def knows_its_place(self) -> bool:
+        """Whether a window's denoiser depends on where in the domain it is."""
+        return self.position_frequencies > 0 or bool(self.context_channels)
+
+    def windows(self, shape: tuple[int, int]) -> WindowGrid:
+        """Give the windows of a domain.
+
+        Args:
+            shape: Rows and columns of the domain.
+
+        Raises:
+            InputError: If positions were trained on another domain.
+        """
+        factor = 1
+        if self.knows_its_place:
+            factor, rest = divmod(shape[0], self.domain_shape[0])
+            if rest or not factor or shape[1] != factor * self.domain_shape[1]:
+                raise InputError(
+                    f"the positions of this network are those of a domain of {self.domain_shape[0]} x "
+                    f"{self.domain_shape[1]}: got {shape[0]} x {shape[1]}, which is no whole multiple of it; give that "
+                    "domain, or train with model.position_frequencies=0 and without context"
+                )
+        scaled = [None if p is None else (factor * p[0], factor * p[1]) for p in (self.overlap, self.margin)]
+        patch = (factor * self.patch_shape[0], factor * self.patch_shape[1])
+        return WindowGrid(shape, patch, scaled[0] or (0, 0), scaled[1], self.domain_boundary)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch out_channel height width"],
+        img_lr_or_t: Tensor | DomainCondition | float | None = None,
+        sigma_or_condition: Tensor | DomainCondition | float | None = None,
+        class_labels: Tensor | None = None,
+        force_fp32: bool = False,
+        embedding_selector: Callable | None = None,
+        global_index: Int[Tensor, "place 2 height width"] | None = None,
+        lead_time_label: Float[Tensor, " lead"] | None = None,
+        augment_labels: Tensor | None = None,
+        *,
+        img_lr: Tensor | None = None,
+        sigma: Tensor | None = None,
+        t: Tensor | None = None,
+        condition: Tensor | DomainCondition | None = None,
+        places: Sequence[Place] | None = None,
+        context: Float[Tensor, "batch context height width"] | None = None,
+    ) -> Float[Tensor, "batch out_channel height width"]:
+        """Give the denoised field, or with ``places`` the denoised windows.
+
+        Args:
+            x: Noisy fields or windows.
+            img_lr_or_t: Conditions or noise levels, as for :class:`FSEDMPrecondSR`.
+            sigma_or_condition: The other of them.
+            class_labels: Refused, like the following of CorrDiff's that have no meaning here.
+            force_fp32: Leave autocast.
+            embedding_selector: Refused.
+            global_index: Rows and columns of the windows' samples, from ``GridPatching2D.global_index``; where there
+                are several samples, all samples of the first window come first.
+            lead_time_label: Lead time of each sample in hours.
+            augment_labels: Refused.
+            img_lr: Conditions.
+            sigma: Noise levels.
+            t: Noise levels.
+            condition: Conditions.
+            places: First row and column of each window.
+            context: Channels of the whole domain for each window, from :meth:`DomainCondition.pooled`.
+        """
+        refuse_set(class_labels=class_labels, embedding_selector=embedding_selector, augment_labels=augment_labels)
+        level, given = level_and_condition(img_lr_or_t, sigma_or_condition, [sigma, t], [img_lr, condition])
+        if global_index is not None:
+            each = max(1, x.shape[0] // global_index.shape[0])
+            places = [(int(i[0, 0, 0]), int(i[1, 0, 0])) for i in global_index for _ in range(each)]
+        with torch.autocast(x.device.type, enabled=False) if force_fp32 else nullcontext():
+            if places is not None:
+                return self._patches(x, self._noise_levels(level, x), given, places, context, lead_time_label)
+            if given is None:
+                given = x.new_zeros(x.shape[0], 0, *x.shape[-2:])
+            return self.fused(x, level, WholeCondition(given) if isinstance(given, Tensor) else given, lead_time_label)
+
+    def fused(
+        self,
+        x: Float[Tensor, "batch out_channel height width"],
+        sigma: Tensor,
+        condition: DomainCondition,
+        lead_time: Float[Tensor, " lead"] | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch out_channel height width"]:
+        """Give the weighted sum of all windows' denoised fields.
+
+        Args:
+            x: Noisy fields of the whole domain.
+            sigma: Noise level, one or one for each sample.
+            condition: Conditions of the whole domain.
+            lead_time: Lead time of each sample.
+            rows: Rows of windows to sum, all by default.
+
+        Raises:
+            ValueError: If the shapes do not fit.
+            InputError: If the domain is not the trained one.
+        """
+        check_fields("x", x, self.img_out_channels)
+        expected = (x.shape[0], self.img_in_channels, x.shape[-2], x.shape[-1])
+        if tuple(condition.shape) != expected:
+            raise ValueError(f"the conditions must have shape {expected}: got {tuple(condition.shape)}")
+        windows = self.windows((x.shape[-2], x.shape[-1]))
+        levels = self._noise_levels(sigma, x)
+        total = torch.zeros_like(x, dtype=parameter_dtype(self))
+        context = condition.pooled(self.context_channels, windows.patch) if self.context_channels else None
+        for first in range(0, x.shape[0], self.max_patch_per_gpu):
+            part = slice(first, first + self.max_patch_per_gpu)
+            for row in range(len(windows.rows.starts)) if rows is None else rows:
+                outputs = self._window_row(x, levels, condition, context, lead_time, windows, row, part)
+                windows.add_strip(total[part], windows.strip(outputs, row), row)
+        return total
+
+    def _window_row(
+        self,
+        x: Tensor,
+        levels: Tensor,
+        condition: DomainCondition,
+        context: Tensor | None,
+        lead_time: Tensor | None,
+        windows: WindowGrid,
+        row: int,
+        samples: slice,
+    ) -> Iterator[Tensor]:
+        """Give the denoised windows of one row, from left to right; groups of them never cross rows."""
+        x, levels = x[samples], levels[samples]
+        across, together = windows.columns.starts, max(1, self.max_patch_per_gpu // x.shape[0])
+        for first in range(0, len(across), together):
+            places = [(windows.rows.starts[row], column) for column in across[first : first + together]]
+            count = len(places)
+            outputs = self._patches(
+                torch.cat([windows.crop(x, place) for place in places]),
+                levels.repeat(count, 1, 1, 1),
+                torch.cat([condition.crop(windows, place, samples) for place in places]),
+                [place for place in places for _ in range(len(x))],
+                None if context is None else context[samples].repeat(count, 1, 1, 1),
+                None if lead_time is None else _per_sample(lead_time, samples, len(x)).repeat(count),
+                windows,
+            )
+            yield from outputs.unflatten(0, (count, len(x)))
+
+    def _patches(
+        self,
+        x: Tensor,
+        levels: Tensor,
+        condition: Tensor | None,
+        places: Sequence[Place],
+        context: Tensor | None,
+        lead_time: Tensor | None,
+        windows: WindowGrid | None = None,
+    ) -> Tensor:
+        windows = self.windows(self.domain_shape) if windows is None else windows
+        size = windows.patch
+        check_fields("x", x, self.img_out_channels)
+        if tuple(x.shape[-2:]) != size or len(places) != len(x):
+            raise ValueError(
+                f"windows of {size[0]} x {size[1]} need one place each: got {tuple(x.shape)} and {len(places)} places"
+            )
+        others: list[Tensor] = []
+        _append(others, "conditions", condition, self.img_in_channels, x)
+        if self.position_frequencies:
+            others.append(
+                position_channels(windows.shape, places, size, self.domain_boundary, self.position_frequencies, x)
+            )
+        _append(others, "channels of the whole domain (context)", context, len(self.context_channels), x)
+        hours = None if lead_time is None else (lead_time / (self.lead_time_scale or 1)).reshape(-1, 1, 1, 1)
+        channel = None if hours is None else hours.expand(-1, 1, *size)
+        _append(others, "lead time (lead_time_label)", channel, int(self.lead_time_scale is not None), x)
+        return self._precondition(x, levels, others)
+
+
+def _append(others: list[Tensor], name: str, channels: Tensor | None, expected: int, x: Tensor) -> None:
+    """Append channels that go with windows ``x``, or none where none are expected."""
+    wanted = (x.shape[0], expected, *x.shape[-2:])
+    if expected == 0 and (channels is None or channels.shape[1] == 0):
+        return
+    if channels is None or tuple(channels.shape) != wanted:
+        got = "none" if channels is None else tuple(channels.shape)
+        raise ValueError(f"this network sees {expected} {name}, shape {wanted}: got {got}")
+    others.append(channels)
+
+
+def pair(name: str, values: Sequence[int]) -> tuple[int, int]:
+    """Give rows and columns.
+
+    Raises:
+        InputError: If there are not two values.
+    """
+    if len(values) != 2:
+        raise InputError(f"{name} needs rows and columns: got {list(values)}")
+    return int(values[0]), int(values[1])
+
+
+def check_backbone(backbone: Module, patch: tuple[int, int], covers: bool = False) -> None:
+    """Require a backbone that treats a window as the bounded piece that it is, with modes that the window resolves.
+
+    Args:
+        backbone: The network.
+        patch: Rows and columns of a window.
+        covers: Whether the window is the whole domain, whose boundary is the backbone's business.
+
+    Raises:
+        InputError: If it wraps at the window's edges, or the window is too small for its grids or modes.
+    """
+    if not covers and getattr(backbone, "boundary", None) != "pad":
+        raise InputError(
+            f"a window is not periodic, but {type(backbone).__name__} wraps at its edges; give model.boundary=pad, or "
+            "model=corrdiff_unet"
+        )
+    grids, modes = getattr(backbone, "level_grid", None), getattr(backbone, "n_modes", None)
+    if grids and max(grids) > min(patch):
+        raise InputError(
+            f"a patch must resolve the backbone's finest grid: got {patch[0]} x {patch[1]} samples for "
+            f"model.level_grid={list(grids)}; give a patch of at least {max(grids)}, or a finest grid of at most "
+            f"{min(patch)}"
+        )
+    if modes and 2 * max(modes) > min(patch):
+        raise InputError(
+            f"a patch must resolve the backbone's modes: got {patch[0]} x {patch[1]} samples for "
+            f"model.n_modes={list(modes)}; give a patch of at least {2 * max(modes)}, or at most {min(patch) // 2} "
+            "modes"
+        )
+
+
+def _per_sample(values: Tensor, samples: slice, count: int) -> Tensor:
+    return values[samples] if len(values) > 1 else values.expand(count)
