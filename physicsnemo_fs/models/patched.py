@@ -42,7 +42,7 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
         patch_shape: Rows and columns of a window.
         domain_shape: Rows and columns of the domain it is trained on.
         overlap: Rows and columns that neighbours share at least; a quarter of the patch if not given.
-        margin: Rows and columns without weight at a window's edges; a quarter of the overlap if not given.
+        margin: Rows and columns without weight at a window's edges; three eighths of the overlap if not given.
         domain_boundary: ``"periodic"`` or ``"bounded"``.
         position_frequencies: Frequencies of the position; 0 for no positions.
         context_channels: Condition channels whose average over the whole domain every window sees.
@@ -113,7 +113,7 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
 
         Args:
             overlap: Rows and columns that neighbours share; a quarter of the patch if not given.
-            margin: Rows and columns without weight; a quarter of the overlap if not given.
+            margin: Rows and columns without weight; three eighths of the overlap if not given.
             max_patch_per_gpu: Windows that are evaluated together; unchanged if not given.
 
         Raises:
