@@ -44,9 +44,25 @@ class Stage(Protocol):
         """Give each sample's loss, a mean over its values."""
         ...
 
+    def pieces(
+        self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]
+    ) -> list[Callable[[], Float[Tensor, " part"]]]:
+        """Give the parts of the losses' sum that are evaluated and differentiated one after the other."""
+        ...
+
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say what was drawn, for the message of a failed step."""
         ...
+
+
+class InOnePiece:
+    """A stage whose losses are differentiated together."""
+
+    losses: Callable[..., Tensor]
+
+    def pieces(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> list[Callable[[], Tensor]]:
+        """Give the losses as one piece."""
+        return [lambda: self.losses(network, batch, draws)]
 
 
 def require_target(batch: Batch) -> Tensor:
@@ -151,7 +167,7 @@ def _normalised_as(channel: Channel) -> tuple:
 
 
 @dataclass
-class RegressionStage:
+class RegressionStage(InOnePiece):
     r"""Learn the conditional mean: :math:`\ell = \overline{(\mu(y) - u)^2}`, a mean over channels and samples.
 
     Args:
@@ -174,7 +190,7 @@ class RegressionStage:
 
 
 @dataclass
-class DiffusionStage:
+class DiffusionStage(InOnePiece):
     r"""Learn to denoise the residual :math:`r = u - \mu(y)` in function space.
 
     .. math:: \ell = \overline{\frac{\sigma^2+\sigma_d^2}{(\sigma\sigma_d)^2}
