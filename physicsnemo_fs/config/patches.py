@@ -26,7 +26,8 @@ class PatchHyperParameters:
         if self.patch_shape_x is None and self.patch_shape_y is None:
             return None
         rows, columns = self.patch_shape_y or self.patch_shape_x, self.patch_shape_x or self.patch_shape_y
-        assert rows is not None and columns is not None  # noqa: S101 - one of them is given
+        assert rows is not None  # noqa: S101 - one of them is given
+        assert columns is not None  # noqa: S101 - the same
         return rows, columns
 
 

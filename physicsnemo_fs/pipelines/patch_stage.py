@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training the diffusion on windows of whole samples."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,10 +61,7 @@ class PatchDiffusionStage(DiffusionStage):
         together = self.max_patch_per_gpu or len(jobs)
         groups = [jobs[first : first + together] for first in range(0, len(jobs), together)]
         prepared = _Prepared.of(self, batch, draws)
-        return [
-            lambda group=group: self._part(network, prepared, draws, windows, group) / self.patch_num
-            for group in groups
-        ]
+        return [functools.partial(self._part, network, prepared, draws, windows, group) for group in groups]
 
     def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
         """Give each sample's loss, a mean over its windows."""
@@ -78,7 +76,7 @@ class PatchDiffusionStage(DiffusionStage):
         windows: WindowGrid,
         jobs: list[tuple[int, int]],
     ) -> Tensor:
-        """Give the loss of each window of a group."""
+        """Give what each window of a group adds to the loss of its sample."""
         samples = [sample for sample, _ in jobs]
         places = [self._place(draws[sample], window, windows) for sample, window in jobs]
 
@@ -98,7 +96,7 @@ class PatchDiffusionStage(DiffusionStage):
             lead_time_label=None if prepared.lead_time is None else prepared.lead_time[samples],
         )
         valid = None if prepared.valid is None else cut(prepared.valid)
-        return mean_where_valid(weight * (denoised - residual).square(), valid)
+        return mean_where_valid(weight * (denoised - residual).square(), valid) / self.patch_num
 
     def _windows(self, field: Tensor) -> WindowGrid:
         return self.network.windows((field.shape[-2], field.shape[-1]))
