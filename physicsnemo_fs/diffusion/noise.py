@@ -148,6 +148,7 @@ class RandomField:
         draw: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        rows: Span | None = None,
     ) -> Float[Tensor, "sample channel height width"]:
         """Sample the field on a grid over the whole domain.
 
@@ -158,17 +159,18 @@ class RandomField:
             draw: Index of the draw under the same keys, for example the sampling step.
             device: Device of the result.
             dtype: Type of the result; the field is computed in float64 and rounded once.
+            rows: First row and one past the last that are kept, the same bits as in the whole; all by default.
 
         Raises:
             InputError: If a key is not a 64-bit integer or the kernel was made for other channels.
         """
-        grid = self._torus_shape(shape)
+        grid, kept = self._torus_shape(shape), slice(*(rows or (0, shape[0])))
         if grid is None:
-            y, x = self._positions(shape, 0, (0, shape[0])), self._positions(shape, 1, (0, shape[1]))
+            y, x = self._positions(shape, 0, (0, shape[0]))[kept], self._positions(shape, 1, (0, shape[1]))
             return self.on_axes(keys, channels, y, x, shape=shape, draw=draw, device=device, dtype=dtype)
         modes = self.modes(shape)
         if channels * (2 * modes[0] + 1) * (modes[1] + 1) > _MODES_AT_ONCE:
-            return self._sample_in_slabs(keys, channels, shape, grid, draw, device, dtype)
+            return self._sample_in_slabs(keys, channels, shape, grid, kept, draw, device, dtype)
         coefficients = self.coefficients(keys, channels, modes, draw=draw, device=device)
         coefficients = coefficients * self._registration_phase(modes, grid, coefficients.device)
         spectrum = coefficients.new_zeros(len(keys), channels, grid[0], grid[1] // 2 + 1)
@@ -179,7 +181,8 @@ class RandomField:
         values = [torch.fft.irfft2(s, s=grid, norm="forward") for s in spectrum.flatten(end_dim=1)]
         values = [v[: shape[0], : shape[1]] for v in values]
         stacked = torch.stack(values) if values else spectrum.real.new_zeros(0, *shape)
-        return stacked.reshape(len(keys), channels, *shape).to(dtype or torch.get_default_dtype())
+        whole = stacked.reshape(len(keys), channels, *shape)
+        return whole[..., kept, :].to(dtype or torch.get_default_dtype())
 
     def _sample_in_slabs(
         self,
@@ -187,6 +190,7 @@ class RandomField:
         channels: int,
         shape: tuple[int, int],
         grid: tuple[int, int],
+        kept: slice,
         draw: int,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
@@ -196,12 +200,16 @@ class RandomField:
         Beside the result there is one channel's half plane of (row, mode) and a slab.
         """
         self._check_channels(channels)
-        fields = torch.empty(len(keys), channels, *shape, dtype=dtype or torch.get_default_dtype(), device=device)
+        size, real = (kept.stop - kept.start, shape[1]), dtype or torch.get_default_dtype()
+        fields = torch.empty(len(keys), channels, *size, dtype=real, device=device)
         for key, channel in itertools.product(range(len(keys)), range(channels)):
             half = self._rows_of_modes(keys[key], channel, shape[0], self.modes(shape), grid, draw, fields.device)
             for rows in _slabs(shape[0], half.shape[1]):
-                values = torch.fft.irfft(half[rows], n=grid[1], dim=1, norm="forward")
-                fields[key, channel, rows] = values[:, : shape[1]]
+                first, stop = max(rows.start, kept.start), min(rows.stop, kept.stop)
+                if first < stop:
+                    values = torch.fft.irfft(half[rows], n=grid[1], dim=1, norm="forward")[:, : shape[1]]
+                    inside = values[first - rows.start : stop - rows.start]
+                    fields[key, channel, first - kept.start : stop - kept.start] = inside
         return fields
 
     def _rows_of_modes(

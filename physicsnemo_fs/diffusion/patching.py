@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Domains that fit no GPU: conditions made where a window needs them, sampling and the mean by windows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.data.types import Grid
+from physicsnemo_fs.diffusion.noise import RandomField, Span
 from physicsnemo_fs.diffusion.residual import interpolation_matrices
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.diffusion.solvers import ChurnSolver, Solver, integrate, make_solver
@@ -34,6 +36,7 @@ class LazyCondition:
         rows: Interpolation along the rows, from :func:`~physicsnemo_fs.diffusion.residual.interpolation_matrices`.
         columns: Interpolation along the columns.
         mean: The mean on the fine grid, for a denoiser that sees it.
+        top: Row of the domain that the mean begins with, if it is a band of rows.
 
     Example:
         >>> fine, cells = Grid((32, 48), (2.0, 3.0)), Grid((8, 12), (2.0, 3.0), registration="cell")
@@ -48,6 +51,7 @@ class LazyCondition:
     rows: Float[Tensor, "height coarse_height"]
     columns: Float[Tensor, "width coarse_width"]
     mean: Float[Tensor, "batch output height width"] | None = None
+    top: int | None = None
 
     @classmethod
     def on_grids(cls, coarse: Tensor, invariants: Tensor, coarse_grid: Grid, grid: Grid) -> "LazyCondition":
@@ -72,7 +76,7 @@ class LazyCondition:
         parts = [rows[:, near_rows] @ near @ columns[:, near_columns].T]
         parts.append(windows.crop(self.invariants[samples], place))
         if self.mean is not None:
-            parts.insert(0, windows.crop(self.mean[samples], place))
+            parts.insert(0, windows.crop(self.mean[samples], place, self.top))
         return torch.cat(parts, dim=1)
 
     def pooled(self, channels: Sequence[int], cells: tuple[int, int]) -> Tensor:
@@ -136,18 +140,37 @@ class WindowedSampler(ResidualSampler):
             InputError: If there is not one key per condition.
         """
         given = WholeCondition(condition) if isinstance(condition, Tensor) else condition
+        whole = FieldRows(self.scheduler.field, given.shape[2:])
+        return self.integrated(lambda x, t: self.denoiser.fused(x, t, given, lead_time), whole, keys, given.shape[0])
+
+    def integrated(
+        self, denoise: Callable[[Tensor, Tensor], Tensor], field: "FieldRows", keys: Sequence[int], count: int
+    ) -> Tensor:
+        """Go from the latents of a field to clean samples.
+
+        Args:
+            denoise: Gives the denoised fields for fields and their noise levels; its result is overwritten.
+            field: Gives the noise on this process's part of the domain.
+            keys: One key per sample.
+            count: Number of samples.
+
+        Raises:
+            InputError: If there is not one key per sample.
+        """
+        if len(keys) != count:
+            raise InputError(f"there must be one key per sample: got {len(keys)} keys for {count} samples")
         parameter = next(self.denoiser.parameters())
         levels = self.scheduler.timesteps(self.num_steps, device=parameter.device, dtype=parameter.dtype)
 
         def slope(x: Tensor, t: Tensor) -> Tensor:
             """Give ``(x - D(x)) / sigma`` in the place of ``D(x)``."""
-            return self.denoiser.fused(x, t, given, lead_time).sub_(x).div_(-t.reshape(-1, 1, 1, 1))
+            return denoise(x, t).sub_(x).div_(-t.reshape(-1, 1, 1, 1))
 
         solver: Solver = make_solver(self.solver, slope)
         if self.churn.amount > 0:
             solver = ChurnSolver(
                 solver,
-                self.scheduler.field,
+                field,  # type: ignore[arg-type] # it samples, which is all that is asked of it
                 keys,
                 levels,
                 S_churn=self.churn.amount,
@@ -155,13 +178,27 @@ class WindowedSampler(ResidualSampler):
                 S_max=self.churn.largest,
                 S_noise=self.churn.scale,
             )
-        return integrate(solver, self._latents(given.shape, keys, levels[0]), levels)
+        channels, options = self.denoiser.img_out_channels, {"device": levels.device, "dtype": levels.dtype}
+        return integrate(solver, field.sample(keys, channels, **options).mul_(levels[0]), levels)
 
-    def _latents(self, shape: tuple[int, int, int, int], keys: Sequence[int], level: Tensor) -> Tensor:
-        if len(keys) != shape[0]:
-            raise InputError(f"there must be one key per sample: got {len(keys)} keys for {shape[0]} samples")
-        field, channels = self.scheduler.field, self.denoiser.img_out_channels
-        return field.sample(keys, channels, shape[2:], device=level.device, dtype=level.dtype).mul_(level)
+
+@dataclass(frozen=True)
+class FieldRows:
+    """A random field on a fixed grid, of which some rows are kept.
+
+    Args:
+        field: The field.
+        shape: Rows and columns of the whole grid.
+        rows: First row and one past the last that are kept; all if not given.
+    """
+
+    field: RandomField
+    shape: tuple[int, int]
+    rows: Span | None = None
+
+    def sample(self, keys: Sequence[int], channels: int, shape: Any = None, **options: Any) -> Tensor:
+        """Give the rows of the whole field of some keys, as :meth:`RandomField.sample`; ``shape`` is not used."""
+        return self.field.sample(keys, channels, self.shape, rows=self.rows, **options)
 
 
 @torch.no_grad()
@@ -188,17 +225,39 @@ def windowed_mean(
     total = torch.zeros(
         batch, regression.img_out_channels, height, width, dtype=parameter.dtype, device=parameter.device
     )
-    for first in range(0, batch, max_patch_per_gpu):
-        samples = slice(first, min(first + max_patch_per_gpu, batch))
-        count = samples.stop - first
-        together = max(1, max_patch_per_gpu // count)
-        for row, start in enumerate(windows.rows.starts):
-            outputs = []
-            for group in _groups([(start, c) for c in windows.columns.starts], together):
+    for row, strip in mean_strips(regression, condition, windows, max_patch_per_gpu):
+        windows.add_strip(total, strip, row)
+    return total
+
+
+def mean_strips(
+    regression: FSRegressionSR,
+    condition: DomainCondition,
+    windows: WindowGrid,
+    max_patch_per_gpu: int = 16,
+    rows: Sequence[int] | None = None,
+) -> Iterator[tuple[int, Float[Tensor, "batch channel patch_height width"]]]:
+    """Give the weighted sum of each row of windows of :func:`windowed_mean`, with its number.
+
+    Args:
+        regression: The mean.
+        condition: Conditions of the whole domain.
+        windows: Windows of the domain.
+        max_patch_per_gpu: Windows that are evaluated together.
+        rows: Rows of windows, all by default.
+    """
+    batch = condition.shape[0]
+    for row in range(len(windows.rows.starts)) if rows is None else rows:
+        parts = []
+        for first in range(0, batch, max_patch_per_gpu):
+            samples = slice(first, min(first + max_patch_per_gpu, batch))
+            count, outputs = samples.stop - first, []
+            places = [(windows.rows.starts[row], column) for column in windows.columns.starts]
+            for group in _groups(places, max(1, max_patch_per_gpu // count)):
                 seen = torch.cat([condition.crop(windows, place, samples) for place in group])
                 outputs += regression(None, seen).unflatten(0, (len(group), count)).unbind(0)
-            windows.add_strip(total[samples], windows.strip(iter(outputs), row), row)
-    return total
+            parts.append(windows.strip(iter(outputs), row))
+        yield row, torch.cat(parts)
 
 
 def _groups(places: list[Place], size: int) -> list[list[Place]]:

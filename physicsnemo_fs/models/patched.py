@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """FSPatchedEDMPrecondSR: a denoiser that sees windows of a domain and is fused to a denoiser of all of it."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -212,7 +213,6 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
         sigma: Tensor,
         condition: DomainCondition,
         lead_time: Float[Tensor, " lead"] | None = None,
-        rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Give the weighted sum of all windows' denoised fields.
 
@@ -221,54 +221,97 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
             sigma: Noise level, one or one for each sample.
             condition: Conditions of the whole domain.
             lead_time: Lead time of each sample.
-            rows: Rows of windows to sum, all by default.
+
+        Raises:
+            ValueError: If the shapes do not fit.
+            InputError: If the domain is not the trained one.
+        """
+        if tuple(condition.shape[2:]) != tuple(x.shape[-2:]):
+            raise ValueError(
+                f"x and the conditions must share the grid: got {tuple(x.shape)} and {tuple(condition.shape)}"
+            )
+        windows = self.windows((x.shape[-2], x.shape[-1]))
+        total = torch.zeros_like(x, dtype=parameter_dtype(self))
+        for row, strip in self.strips(x, sigma, condition, lead_time):
+            windows.add_strip(total, strip, row)
+        return total
+
+    def strips(
+        self,
+        x: Float[Tensor, "batch out_channel height width"],
+        sigma: Tensor,
+        condition: DomainCondition,
+        lead_time: Float[Tensor, " lead"] | None = None,
+        rows: Sequence[int] | None = None,
+        top: int | None = None,
+    ) -> Iterator[tuple[int, Float[Tensor, "batch out_channel patch_height width"]]]:
+        """Give the weighted sum of each row of windows, with its number, from the first to the last.
+
+        Args:
+            x: Noisy fields of the whole domain, or of a band of it.
+            sigma: Noise level, one or one for each sample.
+            condition: Conditions of the whole domain.
+            lead_time: Lead time of each sample.
+            rows: Rows of windows, all by default.
+            top: Row of the domain that a band begins with.
 
         Raises:
             ValueError: If the shapes do not fit.
             InputError: If the domain is not the trained one.
         """
         check_fields("x", x, self.img_out_channels)
-        expected = (x.shape[0], self.img_in_channels, x.shape[-2], x.shape[-1])
-        if tuple(condition.shape) != expected:
-            raise ValueError(f"the conditions must have shape {expected}: got {tuple(condition.shape)}")
-        windows = self.windows((x.shape[-2], x.shape[-1]))
-        levels = self._noise_levels(sigma, x)
-        total = torch.zeros_like(x, dtype=parameter_dtype(self))
+        batch, channels, height, width = condition.shape
+        if (batch, channels, width) != (x.shape[0], self.img_in_channels, x.shape[-1]):
+            raise ValueError(
+                f"the conditions must have shape {(x.shape[0], self.img_in_channels, height, x.shape[-1])}: got "
+                f"{tuple(condition.shape)}"
+            )
+        windows, levels = self.windows((height, width)), self._noise_levels(sigma, x)
         context = condition.pooled(self.context_channels, windows.patch) if self.context_channels else None
-        for first in range(0, x.shape[0], self.max_patch_per_gpu):
-            part = slice(first, first + self.max_patch_per_gpu)
-            for row in range(len(windows.rows.starts)) if rows is None else rows:
-                outputs = self._window_row(x, levels, condition, context, lead_time, windows, row, part)
-                windows.add_strip(total[part], windows.strip(outputs, row), row)
-        return total
+        starts = [slice(i, min(i + self.max_patch_per_gpu, batch)) for i in range(0, batch, self.max_patch_per_gpu)]
+        for row in range(len(windows.rows.starts)) if rows is None else rows:
+            parts = []
+            for part in starts:
+                seen = None if context is None else context[part]
+                hours = None if lead_time is None else lead_time.expand(batch)[part]
+                outputs = self._window_row(
+                    functools.partial(windows.crop, x[part], top=top),
+                    levels[part],
+                    functools.partial(condition.crop, windows, samples=part),
+                    seen,
+                    hours,
+                    windows,
+                    row,
+                )
+                parts.append(windows.strip(outputs, row))
+            yield row, torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _window_row(
         self,
-        x: Tensor,
+        noisy: Callable[[Place], Tensor],
         levels: Tensor,
-        condition: DomainCondition,
+        conditions: Callable[[Place], Tensor],
         context: Tensor | None,
         lead_time: Tensor | None,
         windows: WindowGrid,
         row: int,
-        samples: slice,
     ) -> Iterator[Tensor]:
         """Give the denoised windows of one row, from left to right; groups of them never cross rows."""
-        x, levels = x[samples], levels[samples]
-        across, together = windows.columns.starts, max(1, self.max_patch_per_gpu // x.shape[0])
+        batch = len(levels)
+        across, together = windows.columns.starts, max(1, self.max_patch_per_gpu // batch)
         for first in range(0, len(across), together):
             places = [(windows.rows.starts[row], column) for column in across[first : first + together]]
             count = len(places)
             outputs = self._patches(
-                torch.cat([windows.crop(x, place) for place in places]),
+                torch.cat([noisy(place) for place in places]),
                 levels.repeat(count, 1, 1, 1),
-                torch.cat([condition.crop(windows, place, samples) for place in places]),
-                [place for place in places for _ in range(len(x))],
-                None if context is None else context[samples].repeat(count, 1, 1, 1),
-                None if lead_time is None else _per_sample(lead_time, samples, len(x)).repeat(count),
+                torch.cat([conditions(place) for place in places]),
+                [place for place in places for _ in range(batch)],
+                None if context is None else context.repeat(count, 1, 1, 1),
+                None if lead_time is None else lead_time.repeat(count),
                 windows,
             )
-            yield from outputs.unflatten(0, (count, len(x)))
+            yield from outputs.unflatten(0, (count, batch))
 
     def _patches(
         self,
@@ -351,7 +394,3 @@ def check_backbone(backbone: Module, patch: tuple[int, int], covers: bool = Fals
             f"model.n_modes={list(modes)}; give a patch of at least {2 * max(modes)}, or at most {min(patch) // 2} "
             "modes"
         )
-
-
-def _per_sample(values: Tensor, samples: slice, count: int) -> Tensor:
-    return values[samples] if len(values) > 1 else values.expand(count)

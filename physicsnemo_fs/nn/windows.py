@@ -196,10 +196,19 @@ class WindowGrid:
         return len(self.rows.starts) * len(self.columns.starts)
 
     def crop(
-        self, field: Float[Tensor, "*lead height width"], place: Place
+        self, field: Float[Tensor, "*lead height width"], place: Place, top: int | None = None
     ) -> Float[Tensor, "*lead patch_height patch_width"]:
-        """Give a window of a field; one that crosses the edge of a periodic domain is joined."""
-        rows = [field[..., source, :] for source, _ in self.rows.spans(place[0])]
+        """Give a window of a field; one that crosses the edge of a periodic domain is joined.
+
+        Args:
+            field: The field of the whole domain, or a band of rows of it.
+            place: First row and column of the window.
+            top: Row of the domain that a band begins with.
+        """
+        if top is None:
+            rows = [field[..., source, :] for source, _ in self.rows.spans(place[0])]
+        else:
+            rows = [field[..., place[0] - top : place[0] - top + self.patch[0], :]]
         band = rows[0] if len(rows) == 1 else torch.cat(rows, dim=-2)
         columns = [band[..., source] for source, _ in self.columns.spans(place[1])]
         return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
