@@ -127,6 +127,7 @@ class WindowedSampler(ResidualSampler):
         self,
         condition: Float[Tensor, "batch condition height width"] | DomainCondition,
         keys: Sequence[int],
+        watch: Callable[[], None] | None = None,
         lead_time: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
         """Draw one residual for each condition.
@@ -134,14 +135,20 @@ class WindowedSampler(ResidualSampler):
         Args:
             condition: Conditions of the whole domain.
             keys: One key per sample; the sample is a function of its key and its condition alone.
+            watch: Called before every evaluation of the whole domain; what it raises ends the sampling.
             lead_time: Lead time of each sample in hours, for a network that sees it.
 
         Raises:
             InputError: If there is not one key per condition.
         """
         given = WholeCondition(condition) if isinstance(condition, Tensor) else condition
-        whole = FieldRows(self.scheduler.field, given.shape[2:])
-        return self.integrated(lambda x, t: self.denoiser.fused(x, t, given, lead_time), whole, keys, given.shape[0])
+
+        def clean(x: Tensor, t: Tensor) -> Tensor:
+            if watch is not None:
+                watch()
+            return self.denoiser.fused(x, t, given, lead_time)
+
+        return self.integrated(clean, FieldRows(self.scheduler.field, given.shape[2:]), keys, given.shape[0])
 
     def integrated(
         self, denoise: Callable[[Tensor, Tensor], Tensor], field: "FieldRows", keys: Sequence[int], count: int
