@@ -55,4 +55,3 @@ class PatchGeneration:
         None, "Rows and columns at a window's edges that count nothing; null for three eighths of the overlap.", least=0
     )
     max_patch_per_gpu: int = key(16, "Windows evaluated at once, which sets the memory of generation.", least=1)
-    patch_mean: bool = key(False, "Evaluate the mean on windows too, for a mean that was trained on them.")

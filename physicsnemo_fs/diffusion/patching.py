@@ -17,6 +17,7 @@ from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.diffusion.solvers import ChurnSolver, Solver, integrate, make_solver
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.nn.windows import Place, WindowGrid, area_matrix
@@ -136,7 +137,7 @@ class WindowedSampler(ResidualSampler):
             condition: Conditions of the whole domain.
             keys: One key per sample; the sample is a function of its key and its condition alone.
             watch: Called before every evaluation of the whole domain; what it raises ends the sampling.
-            lead_time: Lead time of each sample in hours, for a network that sees it.
+            lead_time: Lead time of each sample in hours; used if the network sees it.
 
         Raises:
             InputError: If there is not one key per condition.
@@ -146,8 +147,9 @@ class WindowedSampler(ResidualSampler):
         def clean(x: Tensor, t: Tensor) -> Tensor:
             if watch is not None:
                 watch()
-            return self.denoiser.fused(x, t, given, lead_time)
+            return self.denoiser.fused(x, t, given, hours)
 
+        hours = lead_time if self.denoiser.lead_time_scale is not None else None
         return self.integrated(clean, FieldRows(self.scheduler.field, given.shape[2:]), keys, given.shape[0])
 
     def integrated(
@@ -206,6 +208,20 @@ class FieldRows:
     def sample(self, keys: Sequence[int], channels: int, shape: Any = None, **options: Any) -> Tensor:
         """Give the rows of the whole field of some keys, as :meth:`RandomField.sample`; ``shape`` is not used."""
         return self.field.sample(keys, channels, self.shape, rows=self.rows, **options)
+
+
+def sampler_for(denoiser: FSEDMPrecondSR, **options: Any) -> ResidualSampler:
+    """Give the sampler that fits a checkpoint, of whole fields or of windows.
+
+    Args:
+        denoiser: The trained network.
+        options: As for :meth:`ResidualSampler.for_denoiser`.
+
+    Raises:
+        InputError: If the checkpoint does not describe its noise.
+    """
+    kind = WindowedSampler if isinstance(denoiser, FSPatchedEDMPrecondSR) else ResidualSampler
+    return kind.for_denoiser(denoiser, **options)
 
 
 @torch.no_grad()
