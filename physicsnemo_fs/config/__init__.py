@@ -30,7 +30,7 @@ from physicsnemo_fs.config.generation import (
 )
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
-from physicsnemo_fs.config.models import ConvUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
+from physicsnemo_fs.config.models import ConvUNetConfig, CorrDiffUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
 from physicsnemo_fs.config.pictures import PictureConfig, VideoConfig
 from physicsnemo_fs.config.published import (
     CWADatasetConfig,
@@ -75,7 +75,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "plugin": PluginDatasetConfig,
         "store": StoreDatasetConfig,
     },
-    "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig},
+    "model": {"fsuno": FSUNOConfig, "conv_unet": ConvUNetConfig, "corrdiff_unet": CorrDiffUNetConfig},
 }
 MAPPINGS = (
     ".options",
@@ -163,6 +163,7 @@ __all__ = [
     "CWADatasetConfig",
     "CompareConfig",
     "ConvUNetConfig",
+    "CorrDiffUNetConfig",
     "DatasetConfig",
     "DemoConfig",
     "ExportConfig",

@@ -13,7 +13,7 @@ from physicsnemo_fs.config.keys import key
 class ModelConfig:
     """What every backbone accepts."""
 
-    name: str = key(MISSING, "Which backbone: fsuno or conv_unet.")
+    name: str = key(MISSING, "Which backbone: fsuno, conv_unet or corrdiff_unet.")
     model_channels: int = key(8, "Base width.", least=1)
     channel_mult: list[int] = key([1, 4, 6, 8], "Width of each level as a multiple of model_channels, finest first.")
     num_blocks: int = key(1, "Blocks a level.", least=1)
@@ -46,6 +46,22 @@ class ConvUNetConfig(ModelConfig):
     """The plain convolutional U-Net on pixels: the baseline."""
 
     name: str = key("conv_unet", "This backbone.")
+
+
+@dataclass
+class CorrDiffUNetConfig(ModelConfig):
+    """CorrDiff's own U-Net, NVIDIA's SongUNetPosEmbd: the baseline on equal data and budget."""
+
+    name: str = key("corrdiff_unet", "This backbone.")
+    model_channels: int = key(64, "Base width.", least=1)
+    channel_mult: list[int] = key([1, 2, 2], "Width of each level as a multiple of model_channels, finest first.")
+    num_blocks: int = key(4, "Residual blocks a level.", least=1)
+    dropout: float = key(0.1, "Dropout probability.", least=0, below=1)
+    attn_resolutions: list[int] = key([16], "Sides of the levels with self-attention, for fields of `resolution`.")
+    resolution: int = key(64, "Side of the fields that attn_resolutions refers to.", least=1)
+    positions: bool = key(
+        True, "Append the place in the field; false for a diffusion on windows, which are told theirs."
+    )
 
 
 @dataclass

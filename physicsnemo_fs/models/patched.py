@@ -381,6 +381,11 @@ def check_backbone(backbone: Module, patch: tuple[int, int], covers: bool = Fals
             f"a window is not periodic, but {type(backbone).__name__} wraps at its edges; give model.boundary=pad, or "
             "model=corrdiff_unet"
         )
+    if getattr(backbone, "positions", False):
+        raise InputError(
+            "windows are told their places by their denoiser: got a backbone with positions of its own; give "
+            "model.positions=false"
+        )
     grids, modes = getattr(backbone, "level_grid", None), getattr(backbone, "n_modes", None)
     if grids and max(grids) > min(patch):
         raise InputError(

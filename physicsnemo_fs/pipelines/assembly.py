@@ -7,6 +7,7 @@ from typing import Any
 
 from physicsnemo_fs.config import (
     ConvUNetConfig,
+    CorrDiffUNetConfig,
     DatasetConfig,
     FSUNOConfig,
     KolmogorovDatasetConfig,
@@ -30,6 +31,7 @@ from physicsnemo_fs.diffusion.spectra import Kernel, LegacyRBF, Matched, Matern,
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet
+from physicsnemo_fs.models.corrdiff_unet import FSCorrDiffUNet
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.pipelines.gridded import open_gridded, region_boxes
 from physicsnemo_fs.pipelines.published import PublishedConfig, open_published
@@ -197,4 +199,18 @@ def build_backbone(config: ModelConfig, in_channels: int, out_channels: int) -> 
         )
     if isinstance(config, ConvUNetConfig):
         return FSConvUNet(**common)
-    raise InputError(f"no backbone is built from {type(config).__name__}; choose model=fsuno or model=conv_unet")
+    if isinstance(config, CorrDiffUNetConfig):
+        return FSCorrDiffUNet(
+            in_channels,
+            out_channels,
+            config.model_channels,
+            list(config.channel_mult),
+            config.num_blocks,
+            list(config.attn_resolutions),
+            config.resolution,
+            config.dropout,
+            config.positions,
+        )
+    raise InputError(
+        f"no backbone is built from {type(config).__name__}; choose model=fsuno, conv_unet or corrdiff_unet"
+    )

@@ -13,12 +13,16 @@ from random_networks import TINY, randomize, tiny_fsuno
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import Matched
 from physicsnemo_fs.models.conv_unet import FSConvUNet
+from physicsnemo_fs.models.corrdiff_unet import FSCorrDiffUNet
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 
-OURS = {model.__name__: model for model in (FSUNO, FSConvUNet, FSRegressionSR, FSEDMPrecondSR, FSPatchedEDMPrecondSR)}
+OURS = {
+    model.__name__: model
+    for model in (FSUNO, FSConvUNet, FSRegressionSR, FSEDMPrecondSR, FSPatchedEDMPrecondSR, FSCorrDiffUNet)
+}
 NOISE = RandomField(Matched(power=((1.0, 0.5, 0.1),), tail_slope=(-2.0,))).to_dict()
 X, Y = (torch.randn(2, n, 16, 20, generator=torch.Generator().manual_seed(n)) for n in (1, 2))
 
@@ -37,6 +41,10 @@ NETWORKS = {
     "FSUNO": (lambda: tiny_fsuno(2, attn_levels=(1,), coord_features="periodic", boundary="pad"), (Y,)),
     "FSUNO, spectral": (lambda: tiny_fsuno(2, level_grid=None, local_kernel=1, n_modes=(3, 2)), (Y,)),
     "FSConvUNet": (conv_unet, (Y,)),
+    "FSCorrDiffUNet": (
+        lambda: randomize(FSCorrDiffUNet(2, 1, 8, (1, 2), 1, (16,), 16, positions=True)),
+        (Y,),
+    ),
     "FSRegressionSR": (regression, (None, Y)),
     "FSRegressionSR, conv": (lambda: FSRegressionSR(conv_unet()), (None, Y)),
     "FSEDMPrecondSR": (
