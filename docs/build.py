@@ -29,6 +29,7 @@ PAGES = (
     "configuration",
     "coming-from-corrdiff",
     "files",
+    "patches",
     "kernels",
     "clusters",
     "earth2studio",
