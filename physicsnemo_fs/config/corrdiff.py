@@ -19,8 +19,6 @@ REPLACED_KEYS = {
     "generation.patching": "there are no patches yet; leave it out",
     "generation.overlap_pix": "there are no patches yet; leave it out",
     "generation.boundary_pix": "there are no patches yet; leave it out",
-    "training.hp.patch": "there are no patches yet; leave it out",
-    "training.hp.max_patch_per_gpu": "there are no patches yet; leave it out",
     "training.hp.lr_decay_rate": "training.hp.lr_decay=cosine or constant",
     "training.io.validation_steps": "training.io.validation_samples",
     "model_size": "model.model_channels and model.channel_mult",

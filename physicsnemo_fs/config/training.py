@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from physicsnemo_fs.config.datasets import DatasetConfig
 from physicsnemo_fs.config.keys import key
 from physicsnemo_fs.config.models import ModelConfig, NoiseConfig
+from physicsnemo_fs.config.patches import PatchConfig, PatchHyperParameters
 
 TRUSTED = "Packages besides physicsnemo and physicsnemo_fs that classes of checkpoints may be imported from."
 
 
 @dataclass
-class HyperParameters:
+class HyperParameters(PatchHyperParameters):
     """Optimisation of one stage."""
 
     training_duration: int = key(24000, "Images to train on.", least=1)
@@ -108,6 +109,7 @@ class TrainingConfig:
     diffusion_hp: StageHyperParameters = key(StageHyperParameters, "What differs in the diffusion stage.")
     perf: TrainingPerformanceConfig = key(TrainingPerformanceConfig, "Precision and speed.")
     io: TrainingIOConfig = key(TrainingIOConfig, "Files.")
+    patches: PatchConfig = key(PatchConfig, "What windows are told of their domain, where hp.patch_shape_x is given.")
     augment: bool = key(True, "Augment by the dataset's exact symmetries.")
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
     calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.", least=1)

@@ -72,6 +72,17 @@ def save_network(network: Module, path: Path) -> None:
                 archive.writestr(name, content)
 
 
+def names_of(kind: type[Module]) -> list[str]:
+    """Give the names of a class of networks and of its subclasses.
+
+    Example:
+        >>> from physicsnemo_fs.models.regression import FSRegressionSR
+        >>> names_of(FSRegressionSR)
+        ['FSRegressionSR']
+    """
+    return [kind.__name__, *(name for sub in kind.__subclasses__() for name in names_of(sub))]
+
+
 def load_network(path: Path | str, kind: type[NetworkT], trusted: Sequence[str] = ()) -> NetworkT:
     """Load a network of class ``kind`` in evaluation mode.
 
@@ -92,7 +103,7 @@ def load_network(path: Path | str, kind: type[NetworkT], trusted: Sequence[str] 
     state = load_tensors(entries["model.pt"], f"model.pt of {path}")
     builder = NetworkBuilder(arguments, metadata, str(path), trusted, sum(t.numel() for t in tensors_of(state)))
     name = builder.check()
-    if kind is not Module and name != kind.__name__:
+    if kind is not Module and name not in names_of(kind):
         raise InputError(f"{path} holds a {name}, but a {kind.__name__} is needed here")
     network = builder.build()
     if not isinstance(network, kind):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from physicsnemo_fs.config import TrainConfig
+from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
@@ -17,6 +17,7 @@ from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import build_backbone, build_kernel, relative_extent
+from physicsnemo_fs.pipelines.patch_stage import on_windows, patch_channels, patched_denoiser
 from physicsnemo_fs.pipelines.stages import (
     DiffusionStage,
     RegressionStage,
@@ -51,6 +52,8 @@ def diffusion_backbone(config: TrainConfig, training: DownscalingDataset) -> FSM
     """Give the denoiser's backbone with its initial weights."""
     conditions, outputs = regression_channels(training)
     conditions += outputs if config.training.hr_mean_conditioning else 0
+    if stage_hyperparameters(config.training, "diffusion").patch_shape is not None:
+        conditions += patch_channels(config.training.patches, training)
     torch.manual_seed(config.seed)
     return build_backbone(config.model, conditions + outputs, outputs)
 
@@ -73,13 +76,14 @@ def diffusion_stage(
         noise: As :func:`measured_noise` gives it.
         trained_on: What the network says of its origin.
     """
-    network = FSEDMPrecondSR(
-        backbone,
-        noise["sigma_data"],
-        noise["sigma_min"],
-        noise["sigma_max"],
-        noise["field"],
-        trained_on,
+    hp, with_mean = stage_hyperparameters(config.training, "diffusion"), config.training.hr_mean_conditioning
+    patch = hp.patch_shape
+    levels = {name: noise[name] for name in ("sigma_data", "sigma_min", "sigma_max")}
+    options = {**levels, "noise": noise["field"], "trained_on": trained_on}
+    network = (
+        FSEDMPrecondSR(backbone, **options)
+        if patch is None
+        else patched_denoiser(backbone, patch, config.training.patches, training, with_mean, **options)
     )
     scheduler = FunctionSpaceScheduler(
         RandomField.from_dict(noise["field"]),
@@ -89,7 +93,8 @@ def diffusion_stage(
         P_mean=noise["P_mean"],
         P_std=noise["P_std"],
     )
-    return DiffusionStage(network, regression, training, scheduler, config.training.hr_mean_conditioning)
+    stage = DiffusionStage(network, regression, training, scheduler, with_mean)
+    return stage if patch is None else on_windows(stage, hp.patch_num, hp.max_patch_per_gpu)
 
 
 def measure(

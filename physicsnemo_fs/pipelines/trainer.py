@@ -215,14 +215,17 @@ class Trainer:
             with nvtx.annotate("data"):
                 loaded = next(self._loaded)
             batch, draws = loaded.batch, self._draws(self.stage.name, loaded.piece)
-            last = number == self._pieces - 1
-            with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
-                with nvtx.annotate("forward"), autocast(self.ranks.device, self.config.perf.fp_optimizations):
-                    loss = self.stage.losses(network, batch, draws).sum() / self.hp.total_batch_size
-                self._require_finite(loss, "loss", draws)
-                with nvtx.annotate("backward"):
-                    (loss * self.ranks.world_size).backward()
-            total += loss.detach()
+            with autocast(self.ranks.device, self.config.perf.fp_optimizations):
+                parts = self.stage.pieces(network, batch, draws)
+            for position, part in enumerate(parts):
+                last = number == self._pieces - 1 and position == len(parts) - 1
+                with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
+                    with nvtx.annotate("forward"), autocast(self.ranks.device, self.config.perf.fp_optimizations):
+                        loss = part().sum() / self.hp.total_batch_size
+                    self._require_finite(loss, "loss", draws)
+                    with nvtx.annotate("backward"):
+                        (loss * self.ranks.world_size).backward()
+                total += loss.detach()
         with nvtx.annotate("optimizer"):
             norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.hp.grad_clip_threshold or math.inf)
             self._require_finite(norm, "gradient", draws)
