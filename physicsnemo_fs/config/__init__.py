@@ -31,6 +31,7 @@ from physicsnemo_fs.config.generation import (
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig, ZarrDatasetConfig
 from physicsnemo_fs.config.keys import check_values, key, nearest
 from physicsnemo_fs.config.models import ConvUNetConfig, CorrDiffUNetConfig, FSUNOConfig, ModelConfig, NoiseConfig
+from physicsnemo_fs.config.patches import PatchConfig, PatchGeneration, PatchHyperParameters
 from physicsnemo_fs.config.pictures import PictureConfig, VideoConfig
 from physicsnemo_fs.config.published import (
     CWADatasetConfig,
@@ -180,6 +181,9 @@ __all__ = [
     "NSRe40DatasetConfig",
     "NetCDFDatasetConfig",
     "NoiseConfig",
+    "PatchConfig",
+    "PatchGeneration",
+    "PatchHyperParameters",
     "PerformanceConfig",
     "PictureConfig",
     "PluginDatasetConfig",

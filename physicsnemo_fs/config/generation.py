@@ -7,6 +7,7 @@ from typing import Any
 
 from physicsnemo_fs.config.datasets import DatasetConfig
 from physicsnemo_fs.config.keys import key
+from physicsnemo_fs.config.patches import PatchGeneration
 from physicsnemo_fs.config.training import TRUSTED, PerformanceConfig, TrainConfig
 
 
@@ -39,7 +40,7 @@ class GenerationIOConfig:
 
 
 @dataclass
-class GenerationConfig:
+class GenerationConfig(PatchGeneration):
     """The ensemble."""
 
     num_ensembles: int = key(16, "Members.", least=1)

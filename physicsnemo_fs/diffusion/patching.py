@@ -129,6 +129,7 @@ class WindowedSampler(ResidualSampler):
         condition: Float[Tensor, "batch condition height width"] | DomainCondition,
         keys: Sequence[int],
         watch: Callable[[], None] | None = None,
+        encoded: Tensor | None = None,
         lead_time: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
         """Draw one residual for each condition.
@@ -137,6 +138,7 @@ class WindowedSampler(ResidualSampler):
             condition: Conditions of the whole domain.
             keys: One key per sample; the sample is a function of its key and its condition alone.
             watch: Called before every evaluation of the whole domain; what it raises ends the sampling.
+            encoded: Nothing: windows have conditions of their own.
             lead_time: Lead time of each sample in hours; used if the network sees it.
 
         Raises:

@@ -137,6 +137,7 @@ class ResidualSampler:
         keys: Sequence[int],
         watch: Callable[[], None] | None = None,
         encoded: Float[Tensor, "batch encoded_channel grid_height grid_width"] | None = None,
+        lead_time: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
         """Draw one residual for each condition.
 
@@ -144,8 +145,8 @@ class ResidualSampler:
             condition: Conditions on the output grid.
             keys: One key per sample; the sample is a function of its key and its condition alone.
             watch: Called before every evaluation of the network; what it raises ends the sampling.
-
             encoded: What the denoiser's ``encode`` gave for the conditions, which is then not done at every evaluation.
+            lead_time: Lead time of each sample in hours; networks of whole fields do not see it.
 
         Raises:
             InputError: If there is not one key per condition.

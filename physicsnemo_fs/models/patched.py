@@ -172,6 +172,7 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
         sigma: Tensor | None = None,
         t: Tensor | None = None,
         condition: Tensor | DomainCondition | None = None,
+        encoded: Tensor | None = None,
         places: Sequence[Place] | None = None,
         context: Float[Tensor, "batch context height width"] | None = None,
     ) -> Float[Tensor, "batch out_channel height width"]:
@@ -192,10 +193,12 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
             sigma: Noise levels.
             t: Noise levels.
             condition: Conditions.
+            encoded: Refused: windows have conditions of their own.
             places: First row and column of each window.
             context: Channels of the whole domain for each window, from :meth:`DomainCondition.pooled`.
         """
         refuse_set(class_labels=class_labels, embedding_selector=embedding_selector, augment_labels=augment_labels)
+        refuse_set(encoded=encoded)
         level, given = level_and_condition(img_lr_or_t, sigma_or_condition, [sigma, t], [img_lr, condition])
         if global_index is not None:
             each = max(1, x.shape[0] // global_index.shape[0])
@@ -206,6 +209,9 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
             if given is None:
                 given = x.new_zeros(x.shape[0], 0, *x.shape[-2:])
             return self.fused(x, level, WholeCondition(given) if isinstance(given, Tensor) else given, lead_time_label)
+
+    def encode(self, condition: Float[Tensor, "batch in_channel height width"]) -> None:
+        """Do nothing: every window has conditions of its own."""
 
     def fused(
         self,

@@ -32,6 +32,7 @@ from physicsnemo_fs.pipelines.generation.networks import (
     provenance_of,
     require_fit,
     trained_channels,
+    windows_of,
 )
 from physicsnemo_fs.pipelines.generation.plan import cut
 from physicsnemo_fs.pipelines.generation.sampling import Job, Made, PieceSampler, has_regression
@@ -186,7 +187,7 @@ class Session:
             output_channels=dataset.output_channels,
             input_channels=dataset.input_channels,
             member_seeds=tuple(seeds),
-            provenance=self._provenance(region),
+            provenance={**self._provenance(region), **windows_of(networks, dataset.grid.shape)},
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,
             has_regression=has_regression(mean),
         )

@@ -15,6 +15,7 @@ from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
+from physicsnemo_fs.diffusion.patching import sampler_for
 from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
@@ -46,6 +47,7 @@ class MemberSource(Protocol):
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
+        lead_time: Tensor | None = None,
     ) -> Float[Tensor, "batch channel height width"]:
         """Give one normalised member for each mean, condition and key.
 
@@ -55,6 +57,7 @@ class MemberSource(Protocol):
             keys: Keys of the noise.
             watch: Called before every evaluation.
             encoded: What :meth:`encode` gave, for each sample.
+            lead_time: Lead time of each sample in hours, if the data has one.
         """
         ...
 
@@ -80,6 +83,7 @@ class RegressionOnly(_Immediate):
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
+        lead_time: Tensor | None = None,
     ) -> Tensor:
         """Give one member for each mean."""
         assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
@@ -105,11 +109,12 @@ class Diffused:
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
+        lead_time: Tensor | None = None,
     ) -> Tensor:
         """Give one member for each mean."""
         if encoded is None:
             condition = self._given(mean, condition)
-        residual = self.sampler.sample(condition, keys, watch, encoded)
+        residual = self.sampler.sample(condition, keys, watch, encoded, lead_time)
         return residual if mean is None else mean + residual
 
     def encode(self, mean: Tensor | None, condition: Tensor) -> Tensor | None:
@@ -134,6 +139,7 @@ class Dressed(_Immediate):
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
+        lead_time: Tensor | None = None,
     ) -> Tensor:
         """Give one member for each mean."""
         assert mean is not None  # noqa: S101 - _load_networks loads the regression in this mode
@@ -169,7 +175,7 @@ def member_source(
         return Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
     assert denoiser is not None  # noqa: S101 - the denoiser is loaded in these modes
     s = config.sampler
-    sampler = ResidualSampler.for_denoiser(
+    sampler = sampler_for(
         denoiser,
         solver=s.solver,
         num_steps=s.num_steps,

@@ -8,8 +8,8 @@ import torch
 
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
+from physicsnemo_fs.diffusion.patching import sampler_for
 from physicsnemo_fs.diffusion.residual import assemble_condition
-from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
@@ -42,10 +42,10 @@ def ensemble_picture(
     if denoiser is not None:
         with_mean = denoiser.img_in_channels != condition.shape[1]
         given = torch.cat([mean, condition], dim=1) if with_mean else condition
-        sampler = ResidualSampler.for_denoiser(denoiser)
+        sampler = sampler_for(denoiser)
         for member in range(PICTURE_MEMBERS):
             keys = [derive_key(member, "picture", i) for i in ids]
-            members.append((mean + sampler.sample(given, keys)).cpu())
+            members.append((mean + sampler.sample(given, keys, lead_time=batch.lead_time)).cpu())
     channel = dataset.output_channels[0]
     names = [c.name for c in dataset.input_channels]
     rows = []

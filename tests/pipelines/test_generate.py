@@ -256,7 +256,7 @@ def test_the_batch_may_be_sized_by_the_memory(samples, data, run_dir, tmp_path):
 def test_a_full_memory_halves_the_calls(samples, data, run_dir, tmp_path, monkeypatch, caplog):
     sample, sizes = ResidualSampler.sample, []
 
-    def limited(self, condition, keys, watch=None, encoded=None):
+    def limited(self, condition, keys, watch=None, encoded=None, lead_time=None):
         sizes.append(len(keys))
         if len(keys) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -270,7 +270,7 @@ def test_a_full_memory_halves_the_calls(samples, data, run_dir, tmp_path, monkey
 
 
 def test_a_sample_that_does_not_fit_is_refused(data, run_dir, tmp_path, monkeypatch):
-    def full(self, condition, keys, watch=None, encoded=None):
+    def full(self, condition, keys, watch=None, encoded=None, lead_time=None):
         raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(ResidualSampler, "sample", full)

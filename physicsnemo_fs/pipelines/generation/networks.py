@@ -14,8 +14,9 @@ from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.checkpoints import file_hash, newest
+from physicsnemo_fs.pipelines.checkpoints import file_hash, names_of, newest
 from physicsnemo_fs.pipelines.corrdiff_networks import (
     CorrDiffDenoiser,
     CorrDiffRegression,
@@ -71,6 +72,10 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
         load_regression(files["regression"], rescaling, config.trusted_packages) if "regression" in files else None
     )
     diffusion = load_denoiser(files["diffusion"], rescaling, config.trusted_packages) if "diffusion" in files else None
+    if isinstance(diffusion, FSPatchedEDMPrecondSR):
+        cut = config.generation
+        overlap, margin = (None if n is None else (n, n) for n in (cut.overlap_pix, cut.boundary_pix))
+        diffusion.set_windows(overlap, margin, cut.max_patch_per_gpu)
     if config.perf.torch_compile:
         for network in (regression, diffusion):
             if network is not None:
@@ -85,7 +90,8 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
 
 
 def _find(given: str | None, folder: Path, kind: type, key: str) -> Path:
-    path = Path(given) if given else newest(folder, f"{kind.__name__}.0.*.mdlus")
+    found = (newest(folder, f"{name}.0.*.mdlus") for name in names_of(kind))
+    path = Path(given) if given else next((path for path in found if path is not None), None)
     if path is None:
         raise InputError(f"no {kind.__name__} checkpoint in {folder}: train first, or set generation.io.{key}")
     return path
@@ -135,6 +141,13 @@ def _require_same(networks: Networks, dataset: DownscalingDataset) -> None:
             require_same_data(network, f"{name} checkpoint", dataset)
     if networks.regression is not None and networks.diffusion is not None:
         require_same_run(networks.regression, networks.diffusion)
+
+
+def windows_of(networks: Networks, shape: tuple[int, int]) -> dict[str, Any]:
+    """Give the windows that a domain is cut into, as JSON types under ``"patches"``; nothing if it is not cut."""
+    if not isinstance(networks.diffusion, FSPatchedEDMPrecondSR):
+        return {}
+    return {"patches": networks.diffusion.windows(shape).to_dict()}
 
 
 def provenance_of(config: GenerateConfig, networks: Networks) -> dict[str, Any]:

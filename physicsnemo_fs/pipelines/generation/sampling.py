@@ -121,8 +121,9 @@ class PieceSampler:
 
             def members(part: slice) -> Tensor:
                 rows = which[part]
-                own_mean, own_encoded = (None if one is None else one[rows] for one in (mean, encoded))
-                return job.source.members(own_mean, condition[rows], keys[part], watch, own_encoded)
+                shared = (mean, encoded, situation.batch.lead_time)
+                own_mean, own_encoded, hours = (None if one is None else one[rows] for one in shared)
+                return job.source.members(own_mean, condition[rows], keys[part], watch, own_encoded, hours)
 
             with nvtx.annotate("sample"):
                 return Made(piece, situation, self.portions.run(members, len(keys)))

@@ -27,7 +27,7 @@ LEAST_COMPRESSION = 8
 """Fields compress hardly ever better than so many times: with less room there is no point in beginning."""
 NOT_CONTENT = {
     "": ("run_dir", "dry_run", "pretrained"),
-    "generation": ("seed_batch_size", "picture", "replace"),
+    "generation": ("seed_batch_size", "max_patch_per_gpu", "picture", "replace"),
     "generation.io": ("output_filename", "reg_ckpt_filename", "res_ckpt_filename"),
     "perf": ("num_threads",),
 }
@@ -36,7 +36,7 @@ NOT_CONTENT = {
 
 def content_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Give the part of a provenance that determines the result."""
-    content = copy.deepcopy({k: v for k, v in provenance.items() if k not in ("batch", "python")})
+    content = copy.deepcopy({k: v for k, v in provenance.items() if k not in ("batch", "patches", "python")})
     for place, keys in NOT_CONTENT.items():
         section = content.get("config", {})
         for name in filter(None, place.split(".")):
