@@ -97,13 +97,13 @@ def ensemble(
         resolution=resolution,
         inference_mode=mode,
         max_times=max_times,
+        replace=True,
         io=io,
     )
     return generate(
         GenerateConfig(
             run_dir=training.run_dir, dataset=training.dataset, generation=generation, sampler=config.sampler
-        ),
-        reuse=True,
+        )
     )
 
 

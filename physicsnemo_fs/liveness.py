@@ -80,7 +80,7 @@ class Pulse:
         if silent:
             return (
                 f"no sign of life of {_ranks(silent)} for {SILENCE:.0f} s: killed, hanging or cut off; the same "
-                "command continues from the last checkpoint"
+                "command continues from what is finished"
             )
         return None
 
@@ -157,7 +157,7 @@ def watched(store: Store, rank: int, world_size: int) -> Iterator[None]:
             raise
         raise RankLost(
             f"the connection to another rank broke ({str(error).splitlines()[0][:200]}): a rank ended or its machine "
-            "is lost; the same command continues from the last checkpoint"
+            "is lost; the same command continues from what is finished"
         ) from error
     finally:
         done.set()

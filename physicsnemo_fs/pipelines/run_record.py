@@ -24,6 +24,8 @@ from physicsnemo_fs.provenance import start_record
 FINISHED = "finished.json"
 RECORD = "run.json"
 STARTS = "starts"
+MEMORY_KEYS = ("batch_size_per_gpu", "max_patch_per_gpu")
+"""Hyperparameters that only cut the work into parts: a run may continue with others, on a smaller GPU say."""
 
 
 def record_start(config: Any, folder: Path, ranks: Ranks) -> None:
@@ -61,12 +63,13 @@ def stage_record(
 
 def configured_record(config: TrainConfig, stage: str) -> dict[str, Any]:
     """Give the part of :func:`stage_record` that is known before the data is opened."""
+    hp = asdict(stage_hyperparameters(config.training, stage))
     record = {
         "physicsnemo_fs": __version__,
         "seed": config.seed,
         "dataset": asdict(config.dataset),
         "model": asdict(config.model),
-        "hp": asdict(stage_hyperparameters(config.training, stage)),
+        "hp": {name: value for name, value in hp.items() if name not in MEMORY_KEYS},
         "augment": config.training.augment,
         "calibration_samples": config.training.calibration_samples,
         "shrink_mean": config.training.shrink_mean,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_run import small_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_train import assert_same, weights
+from test_train import assert_equal_up_to_rounding, assert_same, weights
 
 from physicsnemo_fs import cli
 from physicsnemo_fs.config import HyperParameters, TrainConfig
@@ -91,6 +91,12 @@ def test_without_a_good_state_nothing_is_trained_over(run, tmp_path):
 def test_a_start_that_may_not_continue_refuses(run):
     with pytest.raises(InputError, match=r"resume=never, but .* holds a training as far as image 32; choose another"):
         train(with_resume(run, "never"))
+
+
+def test_a_run_moves_to_a_smaller_device(run, run_dir, tmp_path):
+    hp = replace(run.training.hp, batch_size_per_gpu=3)
+    train(replace(run, training=replace(run.training, hp=hp)))
+    assert_equal_up_to_rounding(tmp_path / "run", run_dir, "regression")
 
 
 def test_a_state_of_another_run_or_stage_is_refused(run, data, run_dir, tmp_path):

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Building a store piece by piece: finished pieces are recorded, and the store has its name only when it is whole."""
 
-import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from physicsnemo_fs.data.store_layout import FORMAT, Part
 from physicsnemo_fs.data.store_reader import open_store
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import atomic_path, make_folder, read_json, write_json
+from physicsnemo_fs.files import atomic_path, exclusive, make_folder, read_json, write_json
 
 IN_FLIGHT = 64
 STATIC = "static"
@@ -64,7 +62,7 @@ def build_store(
         return _same_store(path, record)
     make_folder(path.parent)
     building = path.with_name(f".{path.name}.building")
-    with _claimed(building):
+    with exclusive(building / "lock", "one process builds a store"):
         _begin(building, plan, record)
         job = Job(building / "store", plan.light())
         _make_pieces(job, building, executor, progress)
@@ -94,20 +92,6 @@ def _same_store(path: Path, record: Mapping[str, Any]) -> Path:
     if difference:
         raise InputError(f"{path} holds a store with another {difference}; choose another output or remove it")
     return path
-
-
-@contextmanager
-def _claimed(building: Path) -> Iterator[None]:
-    """Keep other processes out; the lock ends with this process, however it ends."""
-    make_folder(building)
-    with open(building / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"one process builds a store: another one is at work in {building}; wait for it"
-            ) from error
-        yield
 
 
 def _begin(building: Path, plan: Plan, record: Mapping[str, Any]) -> None:
