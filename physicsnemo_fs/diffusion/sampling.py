@@ -77,6 +77,7 @@ class ResidualSampler:
 
     Example:
         >>> from physicsnemo_fs.diffusion.spectra import Matern
+        >>> from physicsnemo_fs.models.edm import FSEDMPrecondSR
         >>> from physicsnemo_fs.models.fsuno import FSUNO
         >>> backbone = FSUNO(3, 1, channel_mult=(1, 2), level_grid=(32, 16), n_modes=(0, 2))
         >>> noise = RandomField(Matern(0.5, 0.1)).to_dict()

@@ -37,6 +37,8 @@ class Setting:
         phases: Whether the variable is a phase in radians.
         map_quantum: What maps of mean scores are whole multiples of (see :mod:`~physicsnemo_fs.metrics.maps`); 0
             keeps no maps.
+        patches: Windows that members were made of, as the JSON text of
+            :meth:`~physicsnemo_fs.nn.windows.WindowGrid.to_dict`; empty for whole fields.
 
     Raises:
         InputError: If a size or a threshold is none.
@@ -50,6 +52,7 @@ class Setting:
     flow: bool = False
     phases: bool = False
     map_quantum: float = 0.0
+    patches: str = ""
 
     def __post_init__(self):
         if not all(np.isfinite(self.thresholds)) or len(set(self.thresholds)) < len(self.thresholds):

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seams: do the windows that a field was made of show in its gradient?"""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.metrics.measures import Area, Context, Forecast, Sums
+from physicsnemo_fs.metrics.statistics import FieldSum, FloatArray, Metric
 from physicsnemo_fs.nn.windows import WindowGrid
 
 NEIGHBOURS = 4
@@ -76,6 +80,41 @@ def seam_ratio(fields: Float[np.ndarray, "*lead height width"], windows: WindowG
     across, near = seam_sums(fields, windows)
     total = float(np.nansum(near))
     return float(np.sqrt(np.nansum(across) / total)) if total > 0 else float("nan")
+
+
+class Seams:
+    """The jump across the borders of windows in members, judged by the truth's at the same places.
+
+    Args:
+        windows: The windows that the members were made of.
+    """
+
+    def __init__(self, windows: WindowGrid):
+        self.windows = windows
+
+    def sums(self, forecast: Forecast, area: Area) -> Sums:
+        """Keep the mean squared jumps of members and truth, across borders and near them."""
+        if area.name:
+            return
+        for prefix, fields in (("", forecast.members), ("truth_", forecast.truth[None])):
+            for name, values in zip(("seam_across", "seam_near"), seam_sums(fields, self.windows), strict=True):
+                value = float(np.mean(values))
+                known = np.isfinite(value)
+                yield prefix + name, FieldSum(np.float64(value if known else 0.0), float(known), int(not known))
+
+    def metrics(self, context: Context) -> Iterator[Metric]:
+        """Give the ratio of the two, over the truth's."""
+        if not context.area:
+            statistics = ("seam_across", "seam_near", "truth_seam_across", "truth_seam_near")
+            how = "members' jump across window borders relative to jumps near them, over the truth's"
+            yield Metric("seam_ratio", statistics, _ratio_to_truth, how, "1", "one")
+
+
+def _ratio_to_truth(
+    across: FloatArray, near: FloatArray, truth_across: FloatArray, truth_near: FloatArray
+) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(np.asarray(across) * truth_near / (np.asarray(near) * truth_across))
 
 
 def _near(borders: tuple[int, ...], size: int, wraps: bool) -> list[int]:

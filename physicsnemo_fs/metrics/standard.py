@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measures that come along; importing this module registers them."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
@@ -17,6 +18,7 @@ from physicsnemo_fs.metrics.measures import Area, Context, Forecast, Setting, Su
 from physicsnemo_fs.metrics.members import member_sums
 from physicsnemo_fs.metrics.phases import circular_moments
 from physicsnemo_fs.metrics.pooling import Pooling, pool
+from physicsnemo_fs.metrics.seams import Seams
 from physicsnemo_fs.metrics.spectra import (
     log_spectral_distance,
     max_spectrum_error,
@@ -26,6 +28,7 @@ from physicsnemo_fs.metrics.spectra import (
     window_for,
 )
 from physicsnemo_fs.metrics.statistics import FieldSum, FloatArray, Metric
+from physicsnemo_fs.nn.windows import WindowGrid
 
 
 class Points:
@@ -321,6 +324,11 @@ def _spectra(setting: Setting, grid: Grid) -> Spectra:
 @register("flow")
 def _flow(setting: Setting, grid: Grid) -> Flow | None:
     return Flow() if setting.flow else None
+
+
+@register("seams")
+def _seams(setting: Setting, grid: Grid) -> Seams | None:
+    return Seams(WindowGrid.from_dict(json.loads(setting.patches))) if setting.patches else None
 
 
 @register("pooled")

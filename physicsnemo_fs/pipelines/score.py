@@ -36,7 +36,7 @@ from physicsnemo_fs.pipelines.score_output import (
     write_scores,
     write_summary,
 )
-from physicsnemo_fs.pipelines.score_setting import Request, places_for, setting_for
+from physicsnemo_fs.pipelines.score_setting import Request, places_for, setting_for, windows_of
 from physicsnemo_fs.pipelines.score_tasks import (
     INTERPOLATION,
     REGRESSION,
@@ -252,7 +252,10 @@ class _Job:
         channels = {variable: first[0].channel(variable) for variable in variables}
         ranges = {variable: _range(first, variable) for variable in variables}
         grid = first[0].grid
-        settings = {name: setting_for(self.request, channel, grid, *ranges[name]) for name, channel in channels.items()}
+        patches = windows_of([file for files in sources for file in files], grid.shape)
+        settings = {
+            name: setting_for(self.request, channel, grid, *ranges[name], patches) for name, channel in channels.items()
+        }
         units = {name: channel.unit for name, channel in channels.items()}
         places = places_for(self.request, grid)
         return Plan(tuple(models), settings, units, places, self.seed, self.kmax, self.truth, self.request.preset)

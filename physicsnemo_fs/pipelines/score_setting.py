@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user asks of scores, turned into settings: presets, thresholds with units, areas, masks, weights."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.metrics.distributions import histogram_edges
 from physicsnemo_fs.metrics.flow import vorticity
 from physicsnemo_fs.metrics.maps import quantum_for
@@ -63,7 +65,18 @@ class Request:
             raise InputError(f"preset must be none, precipitation, climate, fluid or insar: got {self.preset!r}")
 
 
-def setting_for(request: Request, channel: Channel, grid: Grid, low: float, high: float) -> Setting:
+def windows_of(files: Sequence[EnsembleSource], shape: tuple[int, int]) -> str:
+    """Give the windows of the first file that was made of some, as JSON text; all models are judged at their borders.
+
+    Args:
+        files: Files of this project, which say it, and of others, which do not.
+        shape: Rows and columns of the fields.
+    """
+    found = (getattr(file, "provenance", {}).get("patches") for file in files)
+    return next((json.dumps(record) for record in found if record and tuple(record["shape"]) == tuple(shape)), "")
+
+
+def setting_for(request: Request, channel: Channel, grid: Grid, low: float, high: float, patches: str = "") -> Setting:
     """Give what to measure of one variable.
 
     Args:
@@ -72,6 +85,7 @@ def setting_for(request: Request, channel: Channel, grid: Grid, low: float, high
         grid: Its grid.
         low: About the least value of the truth.
         high: About the largest.
+        patches: Windows that members were made of (see :class:`~physicsnemo_fs.metrics.measures.Setting`).
 
     Raises:
         InputError: If a threshold's unit is not the variable's.
@@ -93,6 +107,7 @@ def setting_for(request: Request, channel: Channel, grid: Grid, low: float, high
         flow=request.preset == "fluid" and "vorticity" in (channel.name, channel.standard_name),
         phases=request.preset == "insar" and channel.name == "phase",
         map_quantum=quantum_for(high - low),
+        patches=patches,
     )
 
 

@@ -1,9 +1,14 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
+import json
+
 import numpy as np
 import pytest
 
+from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.metrics.measures import Setting
+from physicsnemo_fs.metrics.scorecard import Scorecard
 from physicsnemo_fs.metrics.seams import seam_ratio, seam_sums
 from physicsnemo_fs.nn.windows import WindowGrid
 
@@ -61,3 +66,18 @@ def test_one_window_has_no_borders():
 def test_another_domain_is_refused():
     with pytest.raises(InputError, match=r"of the windows' domain: got \(8, 8\) and \(48, 64\)"):
         seam_ratio(white(8, 8), WINDOWS)
+
+
+def test_scores_judge_members_at_the_borders_by_the_truth():
+    windows = WindowGrid((24, 24), (12, 12), (0, 0))
+    setting = Setting(patches=json.dumps(windows.to_dict()))
+    draws = np.random.default_rng(3)
+    truth = draws.standard_normal((24, 24))
+    members = draws.standard_normal((400, 24, 24))
+    torn = members + 3.0 * (np.arange(24) >= 12)
+    for made, expected in ((members, 1.0), (torn, np.sqrt((2 + 9 / 2) / 2))):
+        card = Scorecard(Grid((24, 24), (1.0, 1.0), boundary="bounded"), len(made), setting=setting)
+        card.add(np.datetime64("2000-01-01", "ns"), made, truth)
+        found = card.metric("seam_ratio").pooled(card.statistics)
+        across, near = seam_sums(truth, windows)
+        assert found * np.sqrt(across / near) == pytest.approx(expected, rel=0.02)
