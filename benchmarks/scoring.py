@@ -1,34 +1,31 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Scoring beside CorrDiff's way of it, on one file in one process: ``python benchmarks/scoring.py [--write]``.
+"""Scoring beside CorrDiff's way of it, on one file, each in a process of its own, in pairs.
+
+    python benchmarks/scoring.py --output scoring.csv
 
 CorrDiff's way is that of its ``score_samples.py``: xarray opens the file, xskillscore gives RMSE, CRPS (biased) and
 MAE, xarray the standard deviation, one time after the other. Ours are all standard scores of the same variables:
 these four, fair CRPS, bias, spread, rank histogram, spectra of every member, distributions and maps; also those of
 the file's two baselines, where it has them.
-
-The committed rows were measured in pairs, four variables, on two shared cores of an Intel Xeon (AVX-512), one
-thread, beside other work (load 4 to 6): ratios 8 (before histograms were counted field by field) and 20.
 """
 
 import argparse
-import csv
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from timing import write_csv
 
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.writer import EnsembleWriter
 
-RESULTS = Path(__file__).parent / "results" / "scoring.csv"
 VARIABLES = ("t2m", "u10m", "v10m", "tp")
 
 
@@ -122,7 +119,7 @@ def main() -> None:
     """Time both, each in a process of its own, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", nargs=2, metavar=("KIND", "FILE"), help=argparse.SUPPRESS)
-    parser.add_argument("--write", action="store_true", help="append to benchmarks/results/scoring.csv")
+    parser.add_argument("--output", type=Path, help="CSV to write")
     parser.add_argument("--file", type=Path, help="score this file instead of a new one")
     parser.add_argument("--shape", type=int, nargs=3, default=(6, 32, 448), metavar=("TIMES", "MEMBERS", "SIZE"))
     parser.add_argument("--repeats", type=int, default=2)
@@ -142,17 +139,13 @@ def main() -> None:
                 run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
                 seconds, memory = map(float, run.stdout.split()[-2:])
                 print(f"{repeat} {kind:9s} {seconds:7.2f} s  +{memory:5.0f} MB", flush=True)
-                rows.append((kind, seconds, memory))
-    best = {kind: min(seconds for k, seconds, _ in rows if k == kind) for kind in options.kinds}
-    if len(best) == 2:
-        print(f"ratio {best['corrdiff'] / best['ours']:.1f}")
-    if options.write:
-        with RESULTS.open("a", newline="") as stream:
-            table = csv.writer(stream)
-            for kind in options.kinds:
-                memory = max(extra for k, _, extra in rows if k == kind)
-                when = datetime.now(UTC).strftime("%Y-%m-%d")
-                table.writerow([when, *options.shape, kind, f"{best[kind]:.2f}", f"{memory:.0f}"])
+                shape = dict(zip(("times", "members", "size"), options.shape, strict=True))
+                rows.append({"pair": repeat, "kind": kind, **shape, "seconds": seconds, "extra_mb": memory})
+            seconds = {row["kind"]: row["seconds"] for row in rows if row["pair"] == repeat}
+            if len(seconds) == 2:
+                print(f"ratio {seconds['corrdiff'] / seconds['ours']:.1f}", flush=True)
+    if options.output:
+        write_csv(options.output, rows)
 
 
 if __name__ == "__main__":
