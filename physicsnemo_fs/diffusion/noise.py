@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Complex128, Float, Float64
@@ -24,6 +24,24 @@ _ALL = slice(None)
 _POINTS_AT_ONCE = 2**20
 
 Span = tuple[int, int]
+
+
+@runtime_checkable
+class FieldSource(Protocol):
+    """What draws noise on a grid: a :class:`RandomField`, or a part of one."""
+
+    def sample(
+        self,
+        keys: Sequence[int],
+        channels: int,
+        shape: tuple[int, int],
+        *,
+        draw: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """Give one sample for each key, as :meth:`RandomField.sample`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -477,7 +495,7 @@ class NoiseLike:
 
 
 def noise_like(
-    field: RandomField, x: Float[Tensor, "sample channel height width"], keys: Sequence[int], draw: int = 0
+    field: FieldSource, x: Float[Tensor, "sample channel height width"], keys: Sequence[int], draw: int = 0
 ) -> Float[Tensor, "sample channel height width"]:
     """Sample the field with the shape, device and type of ``x``.
 

@@ -14,7 +14,7 @@ from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.diffusion.noise import RandomField, Span
 from physicsnemo_fs.diffusion.residual import interpolation_matrices
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
-from physicsnemo_fs.diffusion.solvers import ChurnSolver, Solver, integrate, make_solver
+from physicsnemo_fs.diffusion.solvers import integrate, make_solver
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
@@ -177,18 +177,7 @@ class WindowedSampler(ResidualSampler):
             """Give ``(x - D(x)) / sigma`` in the place of ``D(x)``."""
             return denoise(x, t).sub_(x).div_(-t.reshape(-1, 1, 1, 1))
 
-        solver: Solver = make_solver(self.solver, slope)
-        if self.churn.amount > 0:
-            solver = ChurnSolver(
-                solver,
-                field,  # type: ignore[arg-type] # it samples, which is all that is asked of it
-                keys,
-                levels,
-                S_churn=self.churn.amount,
-                S_min=self.churn.smallest,
-                S_max=self.churn.largest,
-                S_noise=self.churn.scale,
-            )
+        solver = self.churn.around(make_solver(self.solver, slope), field, keys, levels)
         channels, options = self.denoiser.img_out_channels, {"device": levels.device, "dtype": levels.dtype}
         return integrate(solver, field.sample(keys, channels, **options).mul_(levels[0]), levels)
 

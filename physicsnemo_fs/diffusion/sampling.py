@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physicsnemo_fs.diffusion.noise import RandomField
+from physicsnemo_fs.diffusion.noise import FieldSource, RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.diffusion.solvers import SOLVERS, ChurnSolver, Solver, integrate, make_solver
 from physicsnemo_fs.errors import InputError
@@ -62,6 +62,20 @@ class Churn:
     smallest: float = 0.0
     largest: float = float("inf")
     scale: float = 1.0
+
+    def around(self, solver: Solver, field: FieldSource, keys: Sequence[int], levels: Tensor) -> Solver:
+        """Give a solver with this stochasticity, or the solver itself if there is none.
+
+        Args:
+            solver: The deterministic one.
+            field: What the noise is drawn from.
+            keys: One key per sample.
+            levels: Noise levels of the steps.
+        """
+        if self.amount <= 0:
+            return solver
+        bounds = {"S_min": self.smallest, "S_max": self.largest, "S_noise": self.scale}
+        return ChurnSolver(solver, field, keys, levels, S_churn=self.amount, **bounds)
 
 
 @dataclass(frozen=True)
@@ -165,16 +179,5 @@ class ResidualSampler:
             return self.denoiser(x, t, condition).to(x.dtype)
 
         rhs = self.scheduler.get_denoiser(x0_predictor=clean)
-        solver: Solver = make_solver(self.solver, rhs)
-        if self.churn.amount > 0:
-            solver = ChurnSolver(
-                solver,
-                self.scheduler.field,
-                keys,
-                levels,
-                S_churn=self.churn.amount,
-                S_min=self.churn.smallest,
-                S_max=self.churn.largest,
-                S_noise=self.churn.scale,
-            )
+        solver = self.churn.around(make_solver(self.solver, rhs), self.scheduler.field, keys, levels)
         return integrate(solver, latents, levels)

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from physicsnemo.diffusion import Denoiser
 from torch import Tensor
 
-from physicsnemo_fs.diffusion.noise import RandomField, noise_like
+from physicsnemo_fs.diffusion.noise import FieldSource, noise_like
 from physicsnemo_fs.errors import InputError
 
 State = Float[Tensor, "sample channel height width"]
@@ -180,7 +180,7 @@ class ChurnSolver:
     def __init__(
         self,
         solver: Solver,
-        field: RandomField,
+        field: FieldSource,
         keys: Sequence[int],
         time_steps: Float[Tensor, " level"],
         *,

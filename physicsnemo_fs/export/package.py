@@ -23,7 +23,7 @@ from physicsnemo_fs.export.card import model_card
 from physicsnemo_fs.export.expressible import choose_class, obstacles
 from physicsnemo_fs.export.grids import Positions, positions, ringed
 from physicsnemo_fs.export.naming import named, package_channel, vocabulary
-from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel, Variable, make_sampler
+from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel, Variable
 from physicsnemo_fs.export.self_test import SelfTest, self_test
 from physicsnemo_fs.files import make_folder, read_json, write_json
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
@@ -31,6 +31,7 @@ from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import open_dataset, region_names
 from physicsnemo_fs.pipelines.checkpoints import file_hash, load_network, newest
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
+from physicsnemo_fs.pipelines.member_sources import make_sampler
 from physicsnemo_fs.pipelines.run_record import FINISHED, require_same_data, require_same_run
 from physicsnemo_fs.provenance import code_version
 

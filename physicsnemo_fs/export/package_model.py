@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A package as a function: coarse fields in physical units in, members in physical units out."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from physicsnemo_fs.config import SamplerConfig
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import Conversion
 from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
-from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
+from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions, grid_from_dict, grid_to_dict, located, with_positions
 from physicsnemo_fs.files import read_json
@@ -28,6 +27,7 @@ from physicsnemo_fs.pipelines.corrdiff_networks import (
     load_regression,
 )
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
+from physicsnemo_fs.pipelines.member_sources import make_sampler
 from physicsnemo_fs.random import member_key
 
 AS_IT_IS = Conversion()
@@ -69,20 +69,6 @@ class Variable:
     def from_dict(record: Mapping[str, Any]) -> "Variable":
         """Give the variable that :meth:`to_dict` described."""
         return Variable(record["name"], Channel.from_dict(record["channel"]), Conversion(**record["conversion"]))
-
-
-def make_sampler(config: SamplerConfig, denoiser: Any) -> ResidualSampler:
-    """Give the sampler that ``sampler.*`` describes, for a denoiser."""
-    return ResidualSampler.for_denoiser(
-        denoiser,
-        solver=config.solver,
-        num_steps=config.num_steps,
-        schedule=config.schedule,
-        sigma_min=config.sigma_min,
-        sigma_max=config.sigma_max,
-        rho=config.rho,
-        churn=Churn(config.S_churn, config.S_min, math.inf if config.S_max is None else config.S_max, config.S_noise),
-    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 :func:`open_ensemble` opens whatever it is given; what it gives can be scored.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from physicsnemo_fs.data.fields.kinds import LATITUDE, LEAD_TIME, LONGITUDE
 from physicsnemo_fs.data.fields.moments import hours
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.groups import GroupReader
 from physicsnemo_fs.io.layout import ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE
 from physicsnemo_fs.io.reader import EnsembleFile, _geographic_grid
 
@@ -35,6 +37,7 @@ class EnsembleSource(Protocol):
     members: np.ndarray
     grid: Grid
     model_name: str
+    provenance: dict[str, Any]
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -129,7 +132,7 @@ def _keep_no_chunks(dataset: netCDF4.Dataset) -> None:
                 variable.set_var_chunk_cache(size=0, nelems=1, preemption=1.0)
 
 
-class ForeignEnsemble:
+class ForeignEnsemble(GroupReader):
     """An ensemble in a flat NetCDF file, or in Zarr, flat or in groups ``prediction``, ``truth``, ``input``.
 
     The ensemble dimension may be called ensemble, sample, member, number or realization; without one there is a
@@ -170,6 +173,7 @@ class ForeignEnsemble:
             raise InputError(f"{self.path.name} must hold one member or more: it holds none")
         self.grid = self._read_grid(field)
         self.model_name = str(field.attrs.get("model_name", self.path.stem))
+        self.provenance: dict[str, Any] = {}
 
     def _read_times(self, field: xr.DataArray) -> None:
         starts = field["time"].values
@@ -224,32 +228,8 @@ class ForeignEnsemble:
         found = self._dataset(group).data_vars.items()
         return tuple(str(name) for name, array in found if array.ndim >= 3 and "time" in array.dims)
 
-    def channel(self, variable: str, group: str = "prediction") -> Channel:
-        """Give name, unit and long name of a variable."""
-        attributes = self._dataset(group)[variable].attrs
-        return Channel(
-            variable,
-            str(attributes.get("units", "1")),
-            long_name=str(attributes.get("long_name", variable)),
-            standard_name=str(attributes.get("standard_name", "")),
-        )
-
-    def prediction(self, variable: str, time_index: int) -> np.ndarray:
-        """Give all members of one variable at one time, float32 ``[ensemble, y, x]``."""
-        field = self._read("prediction", variable, time_index)
-        return field if field.ndim == 3 else field[None]
-
-    def truth(self, variable: str, time_index: int) -> np.ndarray:
-        """Give the truth of one variable at one time, float32 ``[y, x]``."""
-        return self._read("truth", variable, time_index)
-
-    def regression(self, variable: str, time_index: int) -> np.ndarray:
-        """Give the regression mean of one variable at one time, float32 ``[y, x]``."""
-        return self._read("regression", variable, time_index)
-
-    def input(self, variable: str, time_index: int) -> np.ndarray:
-        """Give the coarse input on the output grid, float32 ``[y, x]``."""
-        return self._read("input", variable, time_index)
+    def _attributes(self, group: str, variable: str) -> Mapping[str, Any]:
+        return self._dataset(group)[variable].attrs
 
     def close(self) -> None:
         """Close the files."""

@@ -3,7 +3,7 @@
 """Reading files of generated ensembles: this package's and CorrDiff's."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.groups import GroupReader
 from physicsnemo_fs.io.layout import COMPLETE, ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE, LAYOUT_VERSION
 from physicsnemo_fs.io.zarr_view import ZarrVariable, ZarrView
 
@@ -23,7 +24,7 @@ EARTH_RADIUS = 6371.0
 """Mean radius in km, for the extent of grids that come without one."""
 
 
-class EnsembleFile:
+class EnsembleFile(GroupReader):
     """Read one file of generated ensembles, one field at a time.
 
     Files of CorrDiff (no ``/provenance``) work too: blocks are then calendar days, and the grid's extent
@@ -51,6 +52,7 @@ class EnsembleFile:
 
     Example:
         >>> import tempfile
+        >>> from physicsnemo_fs.data.types import Channel
         >>> from physicsnemo_fs.io.layout import EnsembleSpec
         >>> from physicsnemo_fs.io.writer import EnsembleWriter
         >>> grid, days = Grid((4, 4), (1.0, 1.0)), np.array(["2020-01-01"], dtype="datetime64[ns]")
@@ -151,32 +153,8 @@ class EnsembleFile:
             name for name, variable in variables.items() if variable.ndim >= 3 and "time" in variable.dimensions
         )
 
-    def channel(self, variable: str, group: str = "prediction") -> Channel:
-        """Give name, unit and long name of a variable."""
-        attributes = self._variable(group, variable).__dict__
-        return Channel(
-            variable,
-            str(attributes.get("units", "1")),
-            long_name=str(attributes.get("long_name", variable)),
-            standard_name=str(attributes.get("standard_name", "")),
-        )
-
-    def prediction(self, variable: str, time_index: int) -> np.ndarray:
-        """Give all members of one variable at one time, float32 ``[ensemble, y, x]``."""
-        field = self._read("prediction", variable, time_index)
-        return field if field.ndim == 3 else field[None]
-
-    def truth(self, variable: str, time_index: int) -> np.ndarray:
-        """Give the truth of one variable at one time, float32 ``[y, x]``."""
-        return self._read("truth", variable, time_index)
-
-    def regression(self, variable: str, time_index: int) -> np.ndarray:
-        """Give the regression mean of one variable at one time, float32 ``[y, x]``."""
-        return self._read("regression", variable, time_index)
-
-    def input(self, variable: str, time_index: int) -> np.ndarray:
-        """Give the coarse input on the output grid, float32 ``[y, x]``."""
-        return self._read("input", variable, time_index)
+    def _attributes(self, group: str, variable: str) -> Mapping[str, Any]:
+        return self._variable(group, variable).__dict__
 
     def input_native(self, variable: str, time_index: int) -> np.ndarray:
         """Give the coarse input on its own grid, float32 ``[coarse y, coarse x]``."""

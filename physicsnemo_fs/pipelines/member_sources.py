@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.config import GenerateConfig, SamplerConfig
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
@@ -146,6 +146,20 @@ class Dressed(_Immediate):
         return self.dressing.sample(mean, keys)
 
 
+def make_sampler(config: SamplerConfig, denoiser: CorrDiffDenoiser | FSEDMPrecondSR) -> ResidualSampler:
+    """Give the sampler that ``sampler.*`` describes, for a denoiser of whole fields or of windows."""
+    return sampler_for(
+        denoiser,
+        solver=config.solver,
+        num_steps=config.num_steps,
+        schedule=config.schedule,
+        sigma_min=config.sigma_min,
+        sigma_max=config.sigma_max,
+        rho=config.rho,
+        churn=Churn(config.S_churn, config.S_min, math.inf if config.S_max is None else config.S_max, config.S_noise),
+    )
+
+
 def member_source(
     config: GenerateConfig,
     mean: Mean | None,
@@ -174,16 +188,5 @@ def member_source(
         pairs = truth_and_mean(mean, validation, ids, DRESSING_BATCH, ranks.device)
         return Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
     assert denoiser is not None  # noqa: S101 - the denoiser is loaded in these modes
-    s = config.sampler
-    sampler = sampler_for(
-        denoiser,
-        solver=s.solver,
-        num_steps=s.num_steps,
-        schedule=s.schedule,
-        sigma_min=s.sigma_min,
-        sigma_max=s.sigma_max,
-        rho=s.rho,
-        churn=Churn(s.S_churn, s.S_min, math.inf if s.S_max is None else s.S_max, s.S_noise),
-    )
     conditions, _ = regression_channels(dataset)
-    return Diffused(sampler, denoiser.img_in_channels != conditions)
+    return Diffused(make_sampler(config.sampler, denoiser), denoiser.img_in_channels != conditions)

@@ -72,7 +72,7 @@ def windows_of(files: Sequence[EnsembleSource], shape: tuple[int, int]) -> str:
         files: Files of this project, which say it, and of others, which do not.
         shape: Rows and columns of the fields.
     """
-    found = (getattr(file, "provenance", {}).get("patches") for file in files)
+    found = (file.provenance.get("patches") for file in files)
     return next((json.dumps(record) for record in found if record and tuple(record["shape"]) == tuple(shape)), "")
 
 
