@@ -20,8 +20,9 @@ import torch
 from timing import cpu_name, provenance, versions, write_rows
 from torch import Tensor
 
+from physicsnemo_fs.diffusion.kernel import Kernel
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.spectra import Kernel, Matern
+from physicsnemo_fs.diffusion.spectra import Matern
 
 DOMAIN, PATCH = 64, 16
 NOISE, PRIOR = Matern(0.5, 0.1), Matern(1.5, 0.1)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from physicsnemo_fs.diffusion.modes import measure_power
 from physicsnemo_fs.diffusion.residual import shell_products, shrinkage_gain
-from physicsnemo_fs.diffusion.spectra import measure_power
 
 
 @dataclass(frozen=True)

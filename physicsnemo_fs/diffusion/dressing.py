@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from physicsnemo_fs.diffusion.matched import Matched
+from physicsnemo_fs.diffusion.modes import measure_power
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.spectra import Matched, measure_power
 from physicsnemo_fs.metrics.crps import crps_fair
 from physicsnemo_fs.random import derive_key
 

@@ -13,7 +13,9 @@ from jaxtyping import Complex128, Float, Float64
 from torch import Tensor
 
 from physicsnemo_fs.data.types import Grid
-from physicsnemo_fs.diffusion.spectra import Kernel, half_plane_weights, kernel_from_dict
+from physicsnemo_fs.diffusion.kernel import Kernel
+from physicsnemo_fs.diffusion.modes import half_plane_weights
+from physicsnemo_fs.diffusion.spectra import kernel_from_dict
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.random import complex_normal
 

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from physicsnemo.diffusion.noise_schedulers import EDMNoiseScheduler
 from torch import Tensor
 
+from physicsnemo_fs.diffusion.kernel import Kernel
+from physicsnemo_fs.diffusion.modes import modes_below_nyquist, shell_count, shell_mean
 from physicsnemo_fs.diffusion.noise import RandomField, noise_like
-from physicsnemo_fs.diffusion.spectra import Kernel, modes_below_nyquist, shell_count, shell_mean
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.random import complex_normal, derive_key
 
@@ -237,7 +238,7 @@ def noise_level_distribution(
 
     Args:
         power: Power per mode of the data (residuals) by shell, from
-            :func:`physicsnemo_fs.diffusion.spectra.measure_power`, in any unit: each channel is scaled to
+            :func:`physicsnemo_fs.diffusion.modes.measure_power`, in any unit: each channel is scaled to
             unit variance.
         kernel: Covariance of the noise.
         shape: Grid of the data, by default the square grid with these shells; white noise depends on it.

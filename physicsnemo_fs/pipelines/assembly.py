@@ -27,7 +27,9 @@ from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.plugins import load_plugin, plugin_options
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration
-from physicsnemo_fs.diffusion.spectra import Kernel, LegacyRBF, Matched, Matern, White
+from physicsnemo_fs.diffusion.kernel import Kernel
+from physicsnemo_fs.diffusion.matched import Matched
+from physicsnemo_fs.diffusion.spectra import LegacyRBF, Matern, White
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.conv_unet import FSConvUNet

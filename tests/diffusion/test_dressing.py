@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from physicsnemo_fs.diffusion.dressing import SCALES, DressedMean, _fair_crps, fit_dressing
+from physicsnemo_fs.diffusion.modes import measure_power, shell_count, shell_mean
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.spectra import Matern, measure_power, shell_count, shell_mean
+from physicsnemo_fs.diffusion.spectra import Matern
 from physicsnemo_fs.metrics.crps import crps_fair
 from physicsnemo_fs.testing import assert_close
 

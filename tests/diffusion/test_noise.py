@@ -10,20 +10,17 @@ from hypothesis import strategies as st
 
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.diffusion import noise
-from physicsnemo_fs.diffusion.noise import NoiseLike, RandomField, noise_like
-from physicsnemo_fs.diffusion.spectra import (
-    LegacyRBF,
-    Matched,
-    Matern,
-    White,
+from physicsnemo_fs.diffusion.matched import Matched
+from physicsnemo_fs.diffusion.modes import (
     half_plane_weights,
-    kernel_from_dict,
     measure_power,
     modes_below_nyquist,
     radial_wavenumber,
     shell_count,
     shell_mean,
 )
+from physicsnemo_fs.diffusion.noise import NoiseLike, RandomField, noise_like
+from physicsnemo_fs.diffusion.spectra import LegacyRBF, Matern, White, kernel_from_dict
 from physicsnemo_fs.errors import InputError
 
 EXPONENTIAL = Matern(0.5, 0.1)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from physicsnemo_fs.diffusion.calibration import calibrate
+from physicsnemo_fs.diffusion.modes import radial_wavenumber, shell_count, shell_mean
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.spectra import Matern, radial_wavenumber, shell_count, shell_mean
+from physicsnemo_fs.diffusion.spectra import Matern
 from physicsnemo_fs.nn.resample import radial_filter
 from physicsnemo_fs.testing import assert_close
 

@@ -11,9 +11,10 @@ import torch
 from physicsnemo.core.module import Module
 from torch import nn
 
+from physicsnemo_fs.diffusion.modes import measure_power, shell_count, shell_mean
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
-from physicsnemo_fs.diffusion.spectra import Matern, measure_power, shell_count, shell_mean
+from physicsnemo_fs.diffusion.spectra import Matern
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.fsuno import FSUNO

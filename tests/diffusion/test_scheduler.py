@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from physicsnemo.diffusion.metrics.losses import MSEDSMLoss
 from physicsnemo.diffusion.noise_schedulers import EDMNoiseScheduler, NoiseScheduler
 
+from physicsnemo_fs.diffusion.matched import Matched
+from physicsnemo_fs.diffusion.modes import shell_count, shell_mean
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
-from physicsnemo_fs.diffusion.spectra import Matched, Matern, White, shell_count, shell_mean
+from physicsnemo_fs.diffusion.spectra import Matern, White
 from physicsnemo_fs.errors import InputError
 
 FIELD = RandomField(Matern(0.5, 0.1))

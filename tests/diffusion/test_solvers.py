@@ -8,6 +8,7 @@ import pytest
 import torch
 from physicsnemo.diffusion import samplers
 
+from physicsnemo_fs.diffusion.modes import measure_power, shell_count, shell_mean
 from physicsnemo_fs.diffusion.noise import NoiseLike, RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.diffusion.solvers import (
@@ -19,7 +20,7 @@ from physicsnemo_fs.diffusion.solvers import (
     integrate,
     make_solver,
 )
-from physicsnemo_fs.diffusion.spectra import Matern, White, measure_power, shell_count, shell_mean
+from physicsnemo_fs.diffusion.spectra import Matern, White
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import relative_error
 

@@ -10,8 +10,8 @@ from physicsnemo.core.module import Module
 from physicsnemo.core.registry import ModelRegistry
 from random_networks import TINY, randomize, tiny_fsuno
 
+from physicsnemo_fs.diffusion.matched import Matched
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.spectra import Matched
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.corrdiff_unet import FSCorrDiffUNet
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
