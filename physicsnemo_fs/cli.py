@@ -284,7 +284,12 @@ def _export(config: Any) -> None:
 
 
 def _demo(config: Any) -> None:
-    require_alone("the demo")
+    from physicsnemo_fs.local_ranks import run_ranks, worthwhile_ranks
+
+    ranks = config.ranks or worthwhile_ranks(config.train.training.hp.total_batch_size)
+    if ranks > 1 and not detect().launcher and not config.train.training.dry_run:
+        run_ranks([sys.executable, "-m", "physicsnemo_fs.cli", "demo", *sys.argv[1:]], ranks)
+        return
     from physicsnemo_fs.pipelines.demo import demo as task
 
     task(config)

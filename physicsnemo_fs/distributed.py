@@ -129,6 +129,8 @@ def _choose_device(launch: Launch) -> torch.device:
 def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
     """Start the process group for the time of a ``with`` block and give this process's place in it.
 
+    Within another such block the group is there already and outlives the inner block.
+
     Args:
         num_threads: CPU threads of this process; ``None`` keeps torch's choice.
 
@@ -146,8 +148,8 @@ def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
     device = _choose_device(launch)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if launch.world_size == 1:
-        yield Ranks(device=device)
+    if launch.world_size == 1 or dist.is_initialized():
+        yield Ranks(launch.rank, launch.world_size, launch.local_rank, device)
         return
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = map(str, _meet(launch))
     backend = "nccl" if device.type == "cuda" else "gloo"

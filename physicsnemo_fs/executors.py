@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from physicsnemo_fs.errors import InputError
 
 Engine = Literal["auto", "processes", "mpi", "dask", "none"]
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -31,8 +33,17 @@ class InThisProcess(Executor):
 
 
 def usable_cores() -> int:
-    """Give the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Give the number of cores that this process may use: those it is bound to, or a container's share of time."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([bound, *_granted_cores()]))
+
+
+def _granted_cores() -> list[int]:
+    """Give the whole cores' worth of time that the control group grants, if it limits it."""
+    if not CPU_LIMIT.is_file():
+        return []
+    time, period = CPU_LIMIT.read_text().split()
+    return [] if time == "max" else [int(time) // int(period)]
 
 
 @contextmanager

@@ -107,3 +107,6 @@ class DemoConfig:
     seed_batch_size: int = key(16, "Fields a network call.", least=1)
     fine_resolution: int = key(128, "The second resolution of the same ensemble.", least=1)
     kmax: int = key(16, "Largest wavenumber of the spectrum error.", least=1)
+    ranks: int | None = key(
+        None, "Processes that train and sample on this machine; null: one with a GPU, else by the cores.", least=1
+    )

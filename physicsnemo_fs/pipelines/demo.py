@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job end to end: data, training, ensembles at two resolutions, scores, report."""
 
-import os
 import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,8 @@ from physicsnemo_fs.config import (
     GenerationIOConfig,
     GenerationPerformanceConfig,
 )
+from physicsnemo_fs.distributed import process_group
+from physicsnemo_fs.executors import usable_cores
 from physicsnemo_fs.files import make_folder, read_json, write_json
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import Consistency, same_seed_consistency
@@ -30,6 +31,7 @@ from physicsnemo_fs.pipelines.report import write_report
 from physicsnemo_fs.pipelines.score import ScoreResult, score
 from physicsnemo_fs.pipelines.train import train
 
+REPORT = "report.html"
 ENSEMBLE, DRESSED, REGRESSION = "ensemble", "dressed regression", "regression"
 
 
@@ -45,8 +47,11 @@ class Stopwatch:
         self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step; reused work does not shrink the time that the work once took."""
+    def step(self, name: str, is_main: bool = True) -> Iterator[None]:
+        """Time a step on the main rank; reused work does not shrink the time that the work once took."""
+        if not is_main:
+            yield
+            return
         print(f"== {name}", flush=True)  # noqa: T201
         started = time.perf_counter()
         yield
@@ -54,8 +59,19 @@ class Stopwatch:
         write_json(self.seconds, self.path)
 
 
+@dataclass(frozen=True)
+class _Ensembles:
+    """The files that the demo generates."""
+
+    samples: Path
+    fine: Path
+    dressed: Path
+
+
 def demo(config: DemoConfig) -> Path:
     """Run the whole job and write ``report.html``; what is done already is reused. A dry run plans the training only.
+
+    All ranks that a launcher started train and sample; the first one scores and reports.
 
     Args:
         config: The whole configuration.
@@ -68,37 +84,45 @@ def demo(config: DemoConfig) -> Path:
         train(training)
         return Path(config.output)
     output = make_folder(config.output)
-    watch = Stopwatch(output / "timings.json")
-    with watch.step("simulate and train"):
-        train(training)
     base = _resolution(training)
-    files = {
-        "samples": (output / f"samples_{base}.nc", base, "all"),
-        "fine": (output / f"samples_{config.fine_resolution}.nc", config.fine_resolution, "all"),
-        "dressed": (output / f"dressed_{base}.nc", base, "dressed"),
-    }
-    for path, resolution, mode in files.values():
-        with watch.step(f"generate {path.name}"):
-            generate(_generation(config, path, resolution, mode))
+    files = _Ensembles(
+        output / f"samples_{base}.nc", output / f"samples_{config.fine_resolution}.nc", output / f"dressed_{base}.nc"
+    )
+    watch = Stopwatch(output / "timings.json")
+    with process_group(training.training.perf.num_threads) as ranks:
+        with watch.step("simulate and train", ranks.is_main):
+            train(training)
+        for path, resolution, mode in (
+            (files.samples, base, "all"),
+            (files.fine, config.fine_resolution, "all"),
+            (files.dressed, base, "dressed"),
+        ):
+            with watch.step(f"generate {path.name}", ranks.is_main):
+                generate(_generation(config, path, resolution, mode))
+    if ranks.is_main:
+        _score_and_report(config, output, files, watch, facts(config, ranks.world_size))
+    return output / REPORT
+
+
+def _score_and_report(config: DemoConfig, output: Path, files: _Ensembles, watch: Stopwatch, made: dict[str, str]):
     with watch.step("score"):
-        scores = score([files["samples"][0], files["dressed"][0]], output / f"scores_{base}", kmax=config.kmax)
-        fine_scores = score([files["fine"][0]], output / f"scores_{config.fine_resolution}", kmax=config.kmax)
-        consistency = compare_resolutions(files["samples"][0], files["fine"][0])
+        scores = score([files.samples, files.dressed], output / f"scores_{_resolution(config.train)}", kmax=config.kmax)
+        fine_scores = score([files.fine], output / f"scores_{config.fine_resolution}", kmax=config.kmax)
+        consistency = compare_resolutions(files.samples, files.fine)
     print("\n".join(summary(config, scores, fine_scores, consistency)), flush=True)  # noqa: T201
     with watch.step("report"):
         report = write_report(
-            output / "report.html",
-            samples=files["samples"][0],
-            fine_samples=files["fine"][0],
+            output / REPORT,
+            samples=files.samples,
+            fine_samples=files.fine,
             scores=scores,
             fine_scores=fine_scores,
             consistency=consistency,
             timings=watch.seconds,
-            facts=facts(config),
+            facts=made,
             title="Kolmogorov flow: 8 x 8 cells to 64 x 64, and to any other grid",
         )
     print(f"The whole job took {sum(watch.seconds.values()) / 60:.1f} minutes. Open {report}")  # noqa: T201
-    return report
 
 
 def _resolution(training) -> int:
@@ -164,12 +188,12 @@ def summary(config: DemoConfig, scores: ScoreResult, fine_scores: ScoreResult, c
     ]
 
 
-def facts(config: DemoConfig) -> dict[str, str]:
+def facts(config: DemoConfig, processes: int) -> dict[str, str]:
     """Say what made the numbers: hardware, versions, date, command."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} CPU cores"
     packages = ", ".join(f"{p} {version(p)}" for p in ("physicsnemo-fs", "nvidia-physicsnemo", "torch"))
     return {
-        "hardware": f"{device} ({platform.machine()}), {torch.get_num_threads()} threads",
+        "hardware": f"{device} ({platform.machine()}), {processes} processes of {torch.get_num_threads()} threads",
         "versions": f"Python {platform.python_version()}, {packages}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": "physicsnemo-fs demo",

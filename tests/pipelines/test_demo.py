@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole job in small: every file is made, a second run reuses them."""
 
+import re
+
+import pytest
+from ranks import on_ranks
 from small_run import small_config
 
 from physicsnemo_fs.config import DemoConfig, FSUNOConfig, SamplerConfig
@@ -9,13 +13,17 @@ from physicsnemo_fs.pipelines.demo import demo
 from physicsnemo_fs.pipelines.doctor import report
 
 
-def test_the_demo_makes_a_report_and_reuses_what_is_done(data, tmp_path, capsys):
-    train = small_config(data, tmp_path / "unused")
+def small_demo(data, folder):
+    train = small_config(data, folder / "unused")
     train.dataset.resolution = 16
     train.model = FSUNOConfig(model_channels=4, channel_mult=[1, 2], level_grid=[16, 8], n_modes=[0, 2])
-    config = DemoConfig(
-        str(tmp_path / "demo"), train, SamplerConfig(num_steps=2), num_ensembles=2, fine_resolution=32, kmax=6
+    return DemoConfig(
+        str(folder / "demo"), train, SamplerConfig(num_steps=2), num_ensembles=2, fine_resolution=32, kmax=6
     )
+
+
+def test_the_demo_makes_a_report_and_reuses_what_is_done(data, tmp_path, capsys):
+    config = small_demo(data, tmp_path)
     path = demo(config)
     first = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("*") if p.suffix in (".nc", ".mdlus")}
     assert "<html" in path.read_text()[:300]
@@ -26,6 +34,18 @@ def test_the_demo_makes_a_report_and_reuses_what_is_done(data, tmp_path, capsys)
     reused = {p: t for p, t in first.items() if "scores" not in str(p)}
     assert {p: p.stat().st_mtime_ns for p in reused} == reused
     assert not (tmp_path / "unused").exists()
+
+
+def test_two_ranks_make_the_report_of_one(data, tmp_path, capfd):
+    config = small_demo(data, tmp_path)
+    assert on_ranks(2, demo, config) == [0, 0]
+    printed = capfd.readouterr().out
+    assert printed.count("== score") == printed.count("spread/skill 1") + printed.count("spread/skill 0") == 1
+    assert "2 processes" in (tmp_path / "demo" / "report.html").read_text()
+    alone = small_demo(data, tmp_path / "alone")
+    demo(alone)
+    two, one = (float(re.search(r"fair CRPS ([0-9.]+)", text)[1]) for text in (printed, capfd.readouterr().out))
+    assert two == pytest.approx(one, rel=1e-3)
 
 
 def test_the_doctor_names_versions_and_the_kernel():
