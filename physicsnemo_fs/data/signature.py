@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
 
 NORMALISATION_TOLERANCE = 1e-5
@@ -81,7 +82,7 @@ def as_trained(channel: Channel, known: Mapping[str, Channel], unit_given: bool 
 
     Args:
         channel: The variable.
-        known: Channels of the training by name.
+        known: Channels of the training by name; one without a unit takes that of the files.
         unit_given: Whether the files say the unit, which must then be that of the training.
 
     Raises:
@@ -96,13 +97,14 @@ def as_trained(channel: Channel, known: Mapping[str, Channel], unit_given: bool 
             f"the checkpoint must know the variable {channel.name!r}: it was trained on {', '.join(known)}; give those"
         )
     found = known[channel.name]
-    if unit_given and found.unit != channel.unit:
+    if unit_given and found.unit and same_unit(found.unit) != same_unit(channel.unit):
         raise InputError(
             f"variable {channel.name!r} must be in {found.unit}, as in training: the file has it in {channel.unit}; "
             "convert it"
         )
     return replace(
         found,
+        unit=found.unit or channel.unit,
         long_name=channel.long_name or found.long_name,
         standard_name=channel.standard_name or found.standard_name,
     )

@@ -108,16 +108,22 @@ class CorrDiffDenoiser(_Adapter):
     Args:
         network: ``EDMPrecondSR`` or ``EDMPrecondSuperResolution``.
         rescaling: Normalisation of its conditions where the data has another.
+        levels: Smallest and largest noise level to sample between, within those of the network.
 
     Raises:
         InputError: If the network takes lead times.
     """
 
-    def __init__(self, network: Module, rescaling: Rescaling | None = None):
+    def __init__(
+        self,
+        network: Module,
+        rescaling: Rescaling | None = None,
+        levels: tuple[float, float] = (SIGMA_MIN, SIGMA_MAX),
+    ):
         super().__init__(network, rescaling)
         self.sigma_data = float(network.sigma_data)
-        self.sigma_min = max(SIGMA_MIN, float(network.sigma_min))
-        self.sigma_max = min(SIGMA_MAX, float(network.sigma_max))
+        self.sigma_min = max(levels[0], float(network.sigma_min))
+        self.sigma_max = min(levels[1], float(network.sigma_max))
         self.noise = RandomField(White()).to_dict()
 
     def forward(
@@ -154,7 +160,10 @@ def load_regression(
 
 
 def load_denoiser(
-    path: Path | str, rescaling: Rescaling | None = None, trusted: Sequence[str] = ()
+    path: Path | str,
+    rescaling: Rescaling | None = None,
+    trusted: Sequence[str] = (),
+    levels: tuple[float, float] = (SIGMA_MIN, SIGMA_MAX),
 ) -> FSEDMPrecondSR | CorrDiffDenoiser:
     """Load a denoiser, of this package or of CorrDiff.
 
@@ -162,11 +171,12 @@ def load_denoiser(
         path: The ``.mdlus`` file.
         rescaling: Normalisation of the conditions, for networks of CorrDiff.
         trusted: Packages that classes may come from besides physicsnemo and physicsnemo_fs.
+        levels: Noise levels that a network of CorrDiff is sampled between.
 
     Raises:
         InputError: If the file holds no denoiser, is damaged, or names a class that is not trusted.
     """
     name = network_class(path)
     if name in DENOISERS:
-        return CorrDiffDenoiser(_of_corrdiff(path, name), rescaling).eval()
+        return CorrDiffDenoiser(_of_corrdiff(path, name), rescaling, levels).eval()
     return load_network(path, FSEDMPrecondSR, trusted)

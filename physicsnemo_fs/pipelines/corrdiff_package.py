@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading a CorrDiff package, this package's or NVIDIA's: variables, normalisation, networks."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,19 @@ from typing import Any
 
 import xarray as xr
 
+from physicsnemo_fs.config import SamplerConfig
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.data.vocabulary import UNITS
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import read_json
-from physicsnemo_fs.pipelines.corrdiff_networks import Rescaling
+from physicsnemo_fs.pipelines.corrdiff_networks import SIGMA_MAX, SIGMA_MIN, Rescaling
+
+log = logging.getLogger(__name__)
 
 OWN = "physicsnemo_fs"
 """Key of ``metadata.json`` under which this package's exporter says what CorrDiff's keys cannot."""
+LEVELS, STEPS = (SIGMA_MIN, SIGMA_MAX), 18
+"""Noise levels and steps of packages that say none."""
 KINDS = {"input": "input_variables", "output": "output_variables", "invariants": "invariant_variables"}
 
 
@@ -71,6 +77,22 @@ class CorrDiffPackage:
         scale = tuple(known[c.name].std / c.std for c in conditions)
         return Rescaling(scale, tuple((known[c.name].mean - c.mean) / c.std for c in conditions))
 
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The noise levels that it is sampled between; the networks may limit them."""
+        given = (self.metadata.get("sigma_min"), self.metadata.get("sigma_max"))
+        low, high = (known if level is None else float(level) for level, known in zip(given, LEVELS, strict=True))
+        return low, high
+
+    def compare(self, sampler: SamplerConfig) -> None:
+        """Warn of a sampler that is not the package's."""
+        steps = self.metadata.get("number_of_steps", STEPS)
+        if steps != sampler.num_steps:
+            log.warning(
+                "the package is sampled in %s steps, and here in %d; add sampler.num_steps=%s for those of the package",
+                steps, sampler.num_steps, steps,
+            )  # fmt: skip
+
     def require_variables(self, dataset: DownscalingDataset) -> None:
         """Refuse data whose variables are not those of the package, in their order.
 
@@ -87,6 +109,11 @@ class CorrDiffPackage:
                     f"the package's {kind} variables are {', '.join(wanted) or 'none'}, in this order: the dataset has "
                     f"{', '.join(there) or 'none'}; rename by new=name and order them so"
                 )
+            for channel in channels:
+                if channel.name not in UNITS:
+                    log.warning(
+                        "the package does not say the unit of %s: the data's is taken, %s", channel.name, channel.unit
+                    )
 
 
 def read_package(folder: Path | str) -> CorrDiffPackage:
@@ -122,4 +149,4 @@ def _channels(folder: Path, stats: Mapping[str, Any], kind: str, names: list[str
                 f"{folder / 'stats.json'} must have mean and std of the {kind} variable {name!r}: it has "
                 f"{', '.join(known) or 'none'}; add them"
             )
-    return tuple(Channel(n, UNITS.get(n, "1"), float(known[n]["mean"]), float(known[n]["std"])) for n in names)
+    return tuple(Channel(n, UNITS.get(n, ""), float(known[n]["mean"]), float(known[n]["std"])) for n in names)

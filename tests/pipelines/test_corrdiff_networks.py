@@ -3,7 +3,6 @@
 """CorrDiff's checkpoints and packages generate here and are scored beside ours."""
 
 import json
-import warnings
 import zipfile
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from corrdiff_checkpoints import checkpoints
 from small_run import small_dataset
 
 from physicsnemo_fs.config import (
@@ -32,37 +32,7 @@ from physicsnemo_fs.pipelines.corrdiff_package import read_package
 from physicsnemo_fs.pipelines.generate import generate
 from physicsnemo_fs.pipelines.score import score
 
-SMALL = {"model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": []}
 LATITUDES, LONGITUDES = 40.0 + 0.1 * (np.arange(32) + 0.5), 5.0 + 0.1 * (np.arange(32) + 0.5)
-
-
-def checkpoints(folder, conditions, outputs, positions=4, model_type="SongUNetPosEmbd", old=True, **options):
-    """A random regression and denoiser of NVIDIA's classes, saved by themselves."""
-    from physicsnemo.diffusion.preconditioners.legacy import EDMPrecondSR, EDMPrecondSuperResolution
-    from physicsnemo.models.diffusion_unets import CorrDiffRegressionUNet, UNet
-
-    torch.manual_seed(0)
-    unet = {**SMALL, **({"N_grid_channels": positions} if positions else {}), "model_type": model_type, **options}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mean = (UNet if old else CorrDiffRegressionUNet)(
-            img_resolution=[32, 32], img_in_channels=conditions + positions, img_out_channels=outputs, **unet
-        )
-        extra = {"img_channels": outputs, "scale_cond_input": False} if old else {}
-        residual = (EDMPrecondSR if old else EDMPrecondSuperResolution)(
-            img_resolution=[32, 32],
-            img_in_channels=conditions + outputs + positions,
-            img_out_channels=outputs,
-            **extra,
-            **unet,
-        )
-        for network in (mean, residual):
-            for parameter in network.parameters():  # networks of this kind start at zero in their last layers
-                torch.nn.init.normal_(parameter, std=0.05)
-    folder.mkdir(exist_ok=True)
-    mean.save(str(folder / "regression.mdlus"))
-    residual.save(str(folder / "diffusion.mdlus"))
-    return mean.eval(), residual.eval()
 
 
 def configuration(dataset, path, **options):

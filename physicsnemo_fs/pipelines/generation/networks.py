@@ -71,7 +71,14 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     regression = (
         load_regression(files["regression"], rescaling, config.trusted_packages) if "regression" in files else None
     )
-    diffusion = load_denoiser(files["diffusion"], rescaling, config.trusted_packages) if "diffusion" in files else None
+    levels = {} if package is None else {"levels": package.levels}
+    diffusion = (
+        load_denoiser(files["diffusion"], rescaling, config.trusted_packages, **levels)
+        if "diffusion" in files
+        else None
+    )
+    if package is not None and diffusion is not None:
+        package.compare(config.sampler)
     if isinstance(diffusion, FSPatchedEDMPrecondSR):
         cut = config.generation
         overlap, margin = (None if n is None else (n, n) for n in (cut.overlap_pix, cut.boundary_pix))
