@@ -38,6 +38,8 @@ from physicsnemo_fs.launchers import detect, require_alone
 
 CONFIG_MODULE = "physicsnemo_fs.conf"
 EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, RankLost, HydraException, OmegaConfBaseException)
+FLAGS = ("--dry-run", "--allow-white-latents")
+"""Arguments that may stand for ``key=true``."""
 ASKS_HYDRA = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--multirun", "-m")
 
 
@@ -153,8 +155,8 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
         task: Takes the typed configuration.
 
     Returns:
-        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks, ``--dry-run`` sets
-        the configuration's key of that name.
+        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks, ``FLAGS`` set the
+        configuration's keys of their names.
     """
     schema = SCHEMAS[name]
 
@@ -163,7 +165,7 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
             sys.argv.remove("--debug")
             os.environ["HYDRA_FULL_ERROR"] = "1"
         debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        sys.argv = [_dry_run(schema) if argument == "--dry-run" else argument for argument in sys.argv]
+        sys.argv = [_flag(argument, schema) for argument in sys.argv]
         with one_line_errors(debug):
             register_plugins(sys.argv[1:])
             _check_composition(name, schema, sys.argv[1:])
@@ -180,15 +182,16 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
     return run
 
 
-def _dry_run(schema: type) -> str:
-    """Give the override that ``--dry-run`` stands for, or the flag itself where there is none.
+def _flag(argument: str, schema: type) -> str:
+    """Give the override that one of ``FLAGS`` stands for; any other argument as it is, and a flag without a key too.
 
     Example:
-        >>> _dry_run(SCHEMAS["build"])
-        'dry_run=true'
+        >>> _flag("--dry-run", SCHEMAS["build"]), _flag("--allow-white-latents", SCHEMAS["export"])
+        ('dry_run=true', 'allow_white_latents=true')
     """
-    keys = [key for key in known_keys(schema) if key.split(".")[-1] == "dry_run"]
-    return f"{keys[0]}=true" if keys else "--dry-run"
+    name = argument.removeprefix("--").replace("-", "_")
+    keys = [key for key in known_keys(schema) if key.split(".")[-1] == name] if argument in FLAGS else []
+    return f"{keys[0]}=true" if keys else argument
 
 
 def _exit(number: int, frame: Any) -> None:

@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from physicsnemo_fs.config.generation import SamplerConfig
 from physicsnemo_fs.config.keys import key
+from physicsnemo_fs.config.patches import PatchGeneration
 
 
 @dataclass
@@ -30,11 +31,12 @@ class ExportConfig:
     number_of_samples: int = key(4, "Members that the model gives unless asked otherwise.", least=1)
     seed: int | None = key(None, "Seed of the first member; null draws one at every call.")
     sampler: SamplerConfig = key(SamplerConfig, "The reverse diffusion.")
+    patches: PatchGeneration = key(PatchGeneration, "How a domain is cut, for a denoiser of windows.")
     allow_white_latents: bool = key(
         False, "Let the stock class start from white noise although the network was trained with coloured noise."
     )
-    reg_ckpt_filename: str | None = key(None, "Regression .mdlus; null takes the run's.")
-    res_ckpt_filename: str | None = key(None, "Diffusion .mdlus; null takes the run's newest.")
+    reg_ckpt_filename: str | None = key(None, "Regression .mdlus; null takes the finished run's.")
+    res_ckpt_filename: str | None = key(None, "Diffusion .mdlus; null takes the finished run's.")
     scores: str | None = key(None, "scores_summary.csv for the model card; null takes the one in run/scores.")
     title: str | None = key(None, "Title of the model card.")
     licence: str | None = key(None, "Licence of the networks, for the model card, such as Apache-2.0.")

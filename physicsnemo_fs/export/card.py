@@ -3,16 +3,20 @@
 """The model card of a package."""
 
 import csv
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import physicsnemo_fs
 from physicsnemo_fs.config import ExportConfig
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.finished_run import FinishedRun
 from physicsnemo_fs.export.grids import Positions
 from physicsnemo_fs.export.naming import package_channel
 from physicsnemo_fs.export.package_model import PackageModel, Variable
 from physicsnemo_fs.export.self_test import SelfTest
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 
 SHOWN = ("crps_fair", "mae", "rmse", "spread_skill", "crps_ratio")
 UNSAID = "not stated"
@@ -26,13 +30,14 @@ def model_card(
     coarse: Positions,
     test: SelfTest,
     differences: Sequence[str],
-    run: Path,
+    networks: FinishedRun,
 ) -> str:
     """Give the text of ``README.md``: what the model is, how to run it, how good it is.
 
     Raises:
         InputError: If the file of scores is not readable.
     """
+    record = networks.record["dataset"]
     title = config.title or f"Downscaling of {', '.join(v.name for v in model.outputs)}"
     extra = "" if model_class == "stock" else ", in `physicsnemo_fs.export.CorrDiffRegional`"
     lines = [
@@ -47,7 +52,7 @@ def model_card(
         "```",
         "",
         "```python",
-        *_snippet(config, model_class, coarse),
+        *_snippet(config, model_class, model),
         "```",
         "",
         "`physicsnemo_fs` must be installed wherever the package runs: its networks are classes of it.",
@@ -60,14 +65,16 @@ def model_card(
         *_rows("static", model.statics),
         *_rows("output", model.outputs),
         "",
+        f"- Trained on: {_source(record)}",
         f"- Input grid: {_described(coarse)}",
         f"- Output grid: {_described(output)}",
+        *_windows(model),
         f"- Noise: {model.denoiser.noise['kernel']['kind']}; {config.sampler.solver}, {config.sampler.num_steps} steps",
         f"- Licence of the training data: {config.data_licence or UNSAID}",
         "",
         "## Scores",
         "",
-        *_scores(config, run),
+        *_scores(config, networks.run),
         "",
         "## Checks",
         "",
@@ -82,20 +89,37 @@ def model_card(
     return "\n".join(lines)
 
 
-def _snippet(config: ExportConfig, model_class: str, coarse: Positions) -> list[str]:
+def _source(record: Mapping[str, Any]) -> str:
+    """Name the data without the machine it was on."""
+    given = record.get("data_path") or []
+    names = ", ".join(Path(str(path)).name for path in (given if isinstance(given, list) else [given]))
+    return f"dataset={record['type']} ({names})" if names else f"dataset={record['type']}"
+
+
+def _windows(model: PackageModel) -> list[str]:
+    if not isinstance(model.denoiser, FSPatchedEDMPrecondSR):
+        return []
+    windows = model.denoiser.windows(model.grid.shape)
+    shape, overlap = (f"{a} x {b}" for a, b in (windows.patch, windows.overlap))
+    return [f"- Diffusion on {len(windows)} windows of {shape} points that share {overlap} at least"]
+
+
+def _snippet(config: ExportConfig, model_class: str, model: PackageModel) -> list[str]:
     name = "CorrDiff" if model_class == "stock" else "CorrDiffRegional"
     place = "earth2studio.models.dx" if model_class == "stock" else "physicsnemo_fs.export"
-    folder = Path(config.package).name
+    folder = json.dumps(Path(config.package).name, ensure_ascii=False)
+    leads = ', lead_times=[np.timedelta64(6, "h")]' if model.sees_lead_time else ""
     return [
+        *(["import numpy as np"] if leads else []),
         "from earth2studio.data import DataArrayFile",
         "from earth2studio.io import NetCDF4Backend",
         f"from {place} import {name}",
         "from physicsnemo_fs.export.workflow import downscale",
         "",
-        f'model = {name}.from_pretrained("{folder}")',
+        f"model = {name}.from_pretrained({folder})",
         'source = DataArrayFile("coarse.nc")  # or any data source with the input variables, such as GFS()',
         'io = NetCDF4Backend("samples.nc", {"mode": "w"})',
-        'downscale(model, source, ["2024-01-01T00:00"], io)',
+        f'downscale(model, source, ["2024-01-01T00:00"], io{leads})',
         "io.close()",
     ]
 

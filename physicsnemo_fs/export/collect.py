@@ -31,14 +31,16 @@ def to_ensemble_file(written: Path | str, package: Path | str, reference: Path |
         ``path``.
 
     Raises:
-        InputError: If the package is of another exporter, or a variable or time is missing.
+        InputError: If the package is of another exporter, a variable or time is missing, or there are several lead
+            times.
     """
     own = read_json(Path(package) / "metadata.json").get(OWN)
     if own is None:
         raise InputError(f"{package} must be a package of this package's exporter: it is not")
     variables = [Variable.from_dict(record) for record in own["outputs"]]
     opened = xr.open_zarr(written, consolidated=False) if Path(written).is_dir() else xr.open_dataset(written)
-    with opened as members, EnsembleFile(reference) as truth:
+    with opened as found, EnsembleFile(reference) as truth:
+        members = _at_valid_times(found)
         _require(members, variables, truth)
         with EnsembleWriter(path, _layout(members, variables, truth, Path(package))) as writer:
             for index, time in enumerate(truth.times):
@@ -52,6 +54,19 @@ def to_ensemble_file(written: Path | str, package: Path | str, reference: Path |
                     regression=_stacked(truth, "regression", index) if truth.has_regression else None,
                 )
     return Path(path)
+
+
+def _at_valid_times(members: xr.Dataset) -> xr.Dataset:
+    if "lead_time" not in members.dims:
+        return members
+    if members.sizes["lead_time"] > 1:
+        raise InputError(
+            f"members of one lead time are scored at once: got {members.sizes['lead_time']}; write each to a file of "
+            "its own, downscale(..., lead_times=[...])"
+        )
+    lead = np.asarray(members["lead_time"].values, "timedelta64[ns]")
+    times = np.asarray(members["time"].values, "datetime64[ns]") + lead
+    return members.isel(lead_time=0).assign_coords(time=times)
 
 
 def _require(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile) -> None:

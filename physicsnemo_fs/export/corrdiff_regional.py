@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """CorrDiffRegional: earth2studio's CorrDiff for any output grid, with noise that is a function."""
 
-import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.batches import Coordinates, batch_places, lead_hours, require_same, require_whole
 from physicsnemo_fs.export.grids import positions
+from physicsnemo_fs.export.naming import statistics
 from physicsnemo_fs.export.package_model import FILES, FUNCTION_SPACE, INVARIANTS, MEMBER_BATCH, PackageModel
 from physicsnemo_fs.pipelines.corrdiff_networks import load_denoiser, load_regression
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
@@ -30,10 +32,6 @@ except ImportError as error:
         'pip install "physicsnemo-fs[earth2studio]"'
     ) from error
 
-Coordinates = OrderedDict
-LAST = ("variable", "lat", "lon")
-"""Dimensions of a field; those before them are batch dimensions."""
-
 
 class CorrDiffRegional(CorrDiff):
     """earth2studio's CorrDiff for any output grid; for networks of this package also with their own noise.
@@ -48,6 +46,7 @@ class CorrDiffRegional(CorrDiff):
 
     Attributes:
         number_of_samples: Members.
+        number_of_steps: Steps of the reverse diffusion, for packages of ``model_class=regional``.
         seed: Seed of the first member; ``None`` draws one at every call.
         member_batch: Members a network call; changes results by rounding only.
 
@@ -57,6 +56,7 @@ class CorrDiffRegional(CorrDiff):
 
     function_space: PackageModel | None = None
     member_batch = MEMBER_BATCH
+    one_member = False
 
     @classmethod
     def load_model(
@@ -75,7 +75,7 @@ class CorrDiffRegional(CorrDiff):
             sigma_max: Largest noise level, for packages of the stock class.
 
         Raises:
-            InputError: If a network is damaged or of a class that is not trusted.
+            InputError: If a network is damaged or of a class that is not trusted, or the files contradict each other.
         """
         metadata = cls._load_json_from_package(package, "metadata.json")
         if metadata.get("sampler_type") != FUNCTION_SPACE:
@@ -87,6 +87,7 @@ class CorrDiffRegional(CorrDiff):
         names = (*FILES, INVARIANTS) if metadata[OWN]["invariants"] else FILES
         files = {name: Path(package.resolve(name)) for name in names}
         model = PackageModel.from_files(files, device or "cpu")
+        _require_as_written(model, metadata, cls._load_json_from_package(package, "stats.json"))
         return cls._of(model, metadata, cls._load_json_from_package(package, "stats.json"), device)
 
     @classmethod
@@ -173,6 +174,34 @@ class CorrDiffRegional(CorrDiff):
         latitude, longitude = torch.meshgrid(latitude, longitude, indexing="ij")
         return interp.latlon_interpolation_regular(x, self.lat_input_grid, self.lon_input_grid, latitude, longitude)
 
+    def output_coords(self, input_coords: Coordinates) -> Coordinates:
+        """Give the coordinates of the output for those of an input.
+
+        Raises:
+            KeyError: If a dimension is missing.
+            ValueError: If variables, their order or the grid are not those of :meth:`input_coords`.
+        """
+        require_same(input_coords, self.input_coords())
+        found = super().output_coords(input_coords)
+        if self.one_member:
+            del found["sample"]
+        return found
+
+    def single(self, member: int = 0) -> "CorrDiffRegional":
+        """Give a model of one member and without the dimension ``sample``, as ``earth2studio.run.diagnostic`` needs it.
+
+        Args:
+            member: Which one: its seed is ``seed + member``.
+        """
+        seed = None if self.seed is None else self.seed + member
+        return self._changed(number_of_samples=1, seed=seed, one_member=True)
+
+    def _changed(self, **attributes: Any) -> "CorrDiffRegional":
+        """Give the same model, networks shared, with other attributes."""
+        changed = object.__new__(type(self))
+        changed.__dict__ = {**self.__dict__, "_buffers": dict(self._buffers), **attributes}
+        return changed
+
     def at_resolution(self, height: int, width: int) -> "CorrDiffRegional":
         """Give the same model with its output on another grid of the domain: a seed is one field at every resolution.
 
@@ -183,8 +212,7 @@ class CorrDiffRegional(CorrDiff):
             raise InputError("only packages of model_class=regional have an output at other resolutions")
         model = self.function_space.at_resolution((height, width))
         fine = positions(model.grid)
-        changed = object.__new__(type(self))
-        changed.__dict__ = {**self.__dict__, "_buffers": dict(self._buffers), "function_space": model}
+        changed = self._changed(function_space=model)
         changed._set_output(
             *(torch.as_tensor(v, device=self.in_center.device) for v in (fine.latitude, fine.longitude))
         )
@@ -207,61 +235,45 @@ class CorrDiffRegional(CorrDiff):
 
         Returns:
             Members ``[..., sample, variable, lat, lon]`` and their coordinates.
+
+        Raises:
+            InputError: If the coordinates do not fit, or the input of function-space networks has missing values.
         """
-        return self._members(x, coords, places=batch_places(coords, x.shape))
+        places = batch_places(coords, x.shape)
+        return self._members(x, coords, places=places, hours=lead_hours(coords, x.shape))
 
     @batch_func()
-    def _members(self, x: Tensor, coords: Coordinates, places: list[tuple[str, ...]]) -> tuple[Tensor, Coordinates]:
+    def _members(
+        self, x: Tensor, coords: Coordinates, places: list[tuple[str, ...]], hours: np.ndarray | None
+    ) -> tuple[Tensor, Coordinates]:
         output = self.output_coords(coords)
         if self.function_space is None:
-            return torch.stack([self._forward(field).float() for field in x]), output
+            found = torch.stack([self._forward(field).float() for field in x])
+            return (found[:, 0] if self.one_member else found), output
+        require_whole(x, self.input_variables)
         seed = secrets.randbits(31) if self.seed is None else self.seed
         keys = self.function_space.keys(seed, self.number_of_samples, places)
         together = max(1, self.member_batch // self.number_of_samples)
-        pieces = [self._drawn(x[i : i + together], keys[i : i + together]) for i in range(0, len(x), together)]
-        return torch.cat(pieces), output
+        parts = [slice(i, i + together) for i in range(0, len(x), together)]
+        lead_time = None if hours is None else torch.as_tensor(hours, dtype=torch.float32, device=x.device)
+        drawn = (self._drawn(x[p], keys[p], None if lead_time is None else lead_time[p]) for p in parts)
+        found = torch.cat(list(drawn))
+        return (found[:, 0] if self.one_member else found), output
 
     @torch.inference_mode()
-    def _drawn(self, x: Tensor, keys: list[list[int]]) -> Tensor:
-        assert self.function_space is not None  # noqa: S101 - _members sees to it
-        members = self.function_space.members(self.function_space.condition(x), keys, self.member_batch)
-        return self.function_space.physical(members)
+    def _drawn(self, x: Tensor, keys: list[list[int]], lead_time: Tensor | None) -> Tensor:
+        model = self.function_space
+        assert model is not None  # noqa: S101 - _members sees to it
+        model = replace(model, sampler=replace(model.sampler, num_steps=self.number_of_steps))
+        return model.physical(model.members(model.condition(x), keys, self.member_batch, lead_time))
 
 
-def batch_places(coords: Coordinates, shape: Sequence[int]) -> list[tuple[str, ...]]:
-    """Give for each entry of the batch what its noise belongs to: the valid time, then other leading coordinates.
-
-    Without a time the first place is empty. The order is that of the flattened leading dimensions; a coordinate without
-    values counts from 0.
-
-    Args:
-        coords: Coordinates of an input.
-        shape: Its shape.
-
-    Example:
-        >>> hours = np.array([0, 6], "timedelta64[h]")
-        >>> days = np.array(["2020-01-01"], "datetime64[ns]")
-        >>> rest = {"variable": np.array(["t2m"]), "lat": np.zeros(2), "lon": np.zeros(2)}
-        >>> batch_places(OrderedDict(time=days, lead_time=hours, **rest), (1, 2, 1, 2, 2))[1]
-        ('2020-01-01T06:00:00.000000000',)
-    """
-    leading = [
-        (name, np.asarray(values) if len(values) == size else np.arange(size))
-        for (name, values), size in zip(coords.items(), shape, strict=False)
-        if name not in LAST
-    ]
-    sizes = [len(values) for _, values in leading]
-    places = []
-    for flat in range(math.prod(sizes)):
-        index = np.unravel_index(flat, sizes) if sizes else ()
-        entry = {name: values[i] for (name, values), i in zip(leading, index, strict=True)}
-        places.append(_place(entry))
-    return places
-
-
-def _place(entry: dict[str, Any]) -> tuple[str, ...]:
-    time = entry.pop("time", None)
-    if time is None:
-        return ("", *(f"{name}={value}" for name, value in entry.items()))
-    valid = np.datetime64(time, "ns") + np.timedelta64(entry.pop("lead_time", np.timedelta64(0, "ns")), "ns")
-    return (str(valid), *(f"{name}={value}" for name, value in entry.items()))
+def _require_as_written(model: PackageModel, metadata: dict[str, Any], stats: dict[str, Any]) -> None:
+    """Refuse changes to files that the networks' own description overrules: they would have no effect."""
+    if metadata.get("inference_mode", "both") != "both":
+        raise InputError(
+            f"packages of model_class=regional have inference_mode 'both': got {metadata['inference_mode']!r}; use the "
+            "package as it was exported"
+        )
+    if stats != statistics(model):
+        raise InputError("stats.json must be that of the export: it was changed; export again, with data of its units")

@@ -11,7 +11,9 @@ from physicsnemo_fs.diffusion.spectra import White
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions
 from physicsnemo_fs.export.package_model import PackageModel
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 
+WHITE_LATENTS = "allow_white_latents=true (or --allow-white-latents)"
 INSTEAD = "use model_class=regional, which physicsnemo_fs.export.CorrDiffRegional loads"
 
 
@@ -21,7 +23,7 @@ class Obstacle:
 
     Args:
         text: What it cannot do.
-        waiver: Key that accepts the difference, empty if nothing does.
+        waiver: What accepts the difference, for the message; empty if nothing does.
     """
 
     text: str
@@ -43,6 +45,10 @@ def obstacles(model: PackageModel, output: Positions, coarse: Positions, sampler
         found.append(
             Obstacle(f"it keeps noise levels within the network's, {limits.sigma_min:.3g} to {limits.sigma_max:.3g}")
         )
+    if isinstance(model.denoiser, FSPatchedEDMPrecondSR):
+        found.append(Obstacle("it cuts no domain into the windows (patches) that the denoiser was trained on"))
+    if model.sees_lead_time:
+        found.append(Obstacle("it gives the denoiser no lead time, which it was trained with"))
     field = RandomField.from_dict(model.denoiser.noise)
     if not (isinstance(field.kernel, White) and field.kernel.max_wavenumber is None):
         kind = model.denoiser.noise["kernel"]["kind"]
@@ -50,7 +56,7 @@ def obstacles(model: PackageModel, output: Positions, coarse: Positions, sampler
             Obstacle(
                 f"the networks were trained with coloured noise ({kind}), and the stock class draws white noise: its "
                 "members would be wrong",
-                "allow_white_latents=true",
+                WHITE_LATENTS,
             )
         )
     warped = [
@@ -58,6 +64,10 @@ def obstacles(model: PackageModel, output: Positions, coarse: Positions, sampler
     ]
     if warped:
         found.append(Obstacle(f"it knows mean and standard deviation only, and {', '.join(warped)} have a transform"))
+    if cut := [v.name for v in model.outputs if v.channel.minimum is not None]:
+        found.append(
+            Obstacle(f"it does not cut off values of {', '.join(cut)} below their least one", "model_class=stock")
+        )
     return found
 
 
@@ -90,7 +100,7 @@ def choose_class(wanted: str, found: list[Obstacle], allow_white_latents: bool) 
     Raises:
         InputError: If the stock class is asked for and cannot do it, saying why and what to do.
     """
-    accepted = {"allow_white_latents=true"} if allow_white_latents else set()
+    accepted = {f"model_class={wanted}", *([WHITE_LATENTS] if allow_white_latents else [])}
     left = [obstacle for obstacle in found if obstacle.waiver not in accepted]
     if wanted == "regional" or (wanted == "auto" and left):
         return "regional"

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Any
 
 from physicsnemo_fs.config.keys import nearest
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.data.vocabulary import UNITS, conversion, same_unit
 from physicsnemo_fs.data.warps import Identity
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.export.package_model import Variable
+from physicsnemo_fs.export.package_model import PackageModel, Variable
 from physicsnemo_fs.io.layout import OTHER_FRAME
 
 log = logging.getLogger(__name__)
@@ -111,3 +112,12 @@ def package_channel(variable: Variable) -> Channel:
         std=channel.std * change.scale,
         minimum=lowest,
     )
+
+
+def statistics(model: PackageModel) -> dict[str, Any]:
+    """Give ``stats.json``: mean and standard deviation of every variable in earth2studio's unit."""
+    kinds = {"input": model.inputs, "output": model.outputs, "invariants": model.statics}
+    return {
+        kind: {c.name: {"mean": float(c.mean), "std": float(c.std)} for c in map(package_channel, variables)}
+        for kind, variables in kinds.items()
+    }

@@ -20,6 +20,7 @@ from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions, grid_from_dict, grid_to_dict, located, with_positions
 from physicsnemo_fs.files import read_json
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.pipelines.corrdiff_networks import (
     CorrDiffDenoiser,
     CorrDiffRegression,
@@ -134,6 +135,8 @@ class PackageModel:
     ) -> "PackageModel":
         regression = load_regression(files["regression.mdlus"]).to(device)
         denoiser = load_denoiser(files["diffusion.mdlus"]).to(device)
+        if isinstance(denoiser, FSPatchedEDMPrecondSR):
+            denoiser.set_windows(**own["windows"])
         grid = with_positions(grid_from_dict(own["grid"]), _read_positions(files["output_latlon_grid.nc"]))
         statics = tuple(Variable.from_dict(record) for record in own["invariants"])
         return cls(
@@ -149,6 +152,11 @@ class PackageModel:
             own["region"],
         )
 
+    @property
+    def sees_lead_time(self) -> bool:
+        """Whether members depend on the lead time of their input."""
+        return isinstance(self.denoiser, FSPatchedEDMPrecondSR) and self.denoiser.lead_time_scale is not None
+
     def to(self, device: torch.device | str) -> "PackageModel":
         """Move the networks and fields to a device."""
         self.regression.to(device)
@@ -161,10 +169,12 @@ class PackageModel:
         Static fields are interpolated.
 
         Raises:
-            InputError: If the networks are bound to their grid.
+            InputError: If the networks are bound to their grid, or their windows to multiples of it.
         """
         if isinstance(self.regression, CorrDiffRegression) or isinstance(self.denoiser, CorrDiffDenoiser):
             raise InputError("networks of CorrDiff know one grid: their resolution cannot be changed")
+        if isinstance(self.denoiser, FSPatchedEDMPrecondSR):
+            self.denoiser.windows(shape)
         grid = located(self.grid.at(shape), self.grid)
         return replace(self, grid=grid, invariants=interpolate_coarse(self.invariants, self.grid, grid))
 
@@ -172,7 +182,7 @@ class PackageModel:
         """Give the networks' condition for input fields in earth2studio's units."""
         parts = [variable.normalize(fields[:, i].double()).float() for i, variable in enumerate(self.inputs)]
         coarse = torch.stack(parts, dim=1)
-        invariants = self.invariants.expand(len(coarse), -1, -1, -1)
+        invariants = self.invariants.to(coarse.device).expand(len(coarse), -1, -1, -1)
         return assemble_condition(coarse, invariants, self.coarse_grid, self.grid)
 
     @torch.no_grad()
@@ -181,6 +191,7 @@ class PackageModel:
         condition: Float[Tensor, "batch condition y x"],
         keys: Sequence[Sequence[int]],
         member_batch: int = MEMBER_BATCH,
+        lead_time: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch member output y x"]:
         """Give normalised members of each condition, one for each of its keys.
 
@@ -188,7 +199,15 @@ class PackageModel:
             condition: Conditions.
             keys: For each condition the keys of its members.
             member_batch: Members a network call; changes results by rounding only.
+            lead_time: Lead time of each condition in hours, for networks that see it.
+
+        Raises:
+            InputError: If the networks see lead times and none are given.
         """
+        if self.sees_lead_time and lead_time is None:
+            raise InputError(
+                "these networks see the lead time of their input: give coordinates time and lead_time before variable"
+            )
         mean = self.regression(None, condition)
         with_mean = self.denoiser.img_in_channels != condition.shape[1]
         whole = torch.cat([mean, condition], dim=1) if with_mean else condition
@@ -198,7 +217,8 @@ class PackageModel:
         for start in range(0, len(flat), member_batch):
             part = torch.arange(start, min(start + member_batch, len(flat)), device=condition.device)
             chosen = part // count
-            residual = self.sampler.sample(whole[chosen], [flat[i] for i in part.tolist()])
+            hours = None if lead_time is None else lead_time[chosen]
+            residual = self.sampler.sample(whole[chosen], [flat[i] for i in part.tolist()], lead_time=hours)
             pieces.append(mean[chosen] + residual)
         return torch.cat(pieces).unflatten(0, (len(keys), count))
 
@@ -222,7 +242,15 @@ class PackageModel:
             "coarse_grid": grid_to_dict(self.coarse_grid),
             "grid": grid_to_dict(self.grid),
             "region": self.region,
+            "windows": _windows(self.denoiser),
         }
+
+
+def _windows(denoiser: Any) -> dict[str, Any] | None:
+    """Give how a denoiser of windows cuts a domain, for its ``set_windows``; a checkpoint does not say it."""
+    if not isinstance(denoiser, FSPatchedEDMPrecondSR):
+        return None
+    return {name: getattr(denoiser, name) for name in ("overlap", "margin", "max_patch_per_gpu")}
 
 
 def _read_positions(path: Path) -> Positions:

@@ -96,17 +96,18 @@ def self_test(folder: Path, model: PackageModel, dataset: DownscalingDataset, mo
     physical = _physical_input(batch.coarse, model.inputs)
     coarse = torch.stack([v.channel.normalize(physical[:, i]) for i, v in enumerate(model.inputs)], dim=1)
     condition = assemble_condition(coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+    hours = batch.lead_time if model.sees_lead_time else None
     fields = torch.stack([_single(v.conversion(physical[:, i].double())) for i, v in enumerate(model.inputs)], dim=1)
     if not has_earth2studio():
-        found, error = _files_alone(folder, model, condition, fields, time)
+        found, error = _files_alone(folder, model, condition, fields, time, hours)
         what = (
             "its files, read back and run by this package; earth2studio is not installed here, so its class was not "
             'run (pip install "physicsnemo-fs[earth2studio]")'
         )
         return _checked(what, error)
     if model_class == "regional":
-        expected = _pipeline(model, model.sampler, condition, _keys(model, time))
-        found = _run_class(_load(folder, "CorrDiffRegional"), fields, time)
+        expected = _pipeline(model, model.sampler, condition, _keys(model, time), hours)
+        found = _run_class(_load(folder, "CorrDiffRegional"), fields, time, hours)
         return _checked("CorrDiffRegional in earth2studio", _difference(model, found[0], expected))
     return _stock(folder, model, condition, fields, time)
 
@@ -114,13 +115,13 @@ def self_test(folder: Path, model: PackageModel, dataset: DownscalingDataset, mo
 def _stock(folder: Path, model: PackageModel, condition: Tensor, fields: Tensor, time: np.datetime64) -> SelfTest:
     latents = torch_latents([SEED + m for m in range(MEMBERS)], len(model.outputs), model.grid.shape)
     sampler = replace(model.sampler, scheduler=GivenLatents(model.sampler.scheduler, latents))
-    expected = _pipeline(model, sampler, condition, list(range(MEMBERS)))
+    expected = _pipeline(model, sampler, condition, list(range(MEMBERS)), None)
     stock = _load(folder, "CorrDiff")
     ring = torch.nn.functional.pad(fields, (1, 1, 1, 1), mode="replicate")
-    own = _run_class(stock, ring, None)[0]
+    own = _run_class(stock, ring)[0]
     exact = interpolate_coarse(fields, model.coarse_grid, model.grid)[0]
     stock._interpolate = lambda x: exact
-    error = _difference(model, _run_class(stock, ring, None)[0], expected)
+    error = _difference(model, _run_class(stock, ring)[0], expected)
     test = _checked("earth2studio's CorrDiff, on the input as the pipeline interpolates it", error)
     between = _difference(model, own, expected)
     if between < TOLERANCE:
@@ -133,12 +134,12 @@ def _stock(folder: Path, model: PackageModel, condition: Tensor, fields: Tensor,
 
 
 def _files_alone(
-    folder: Path, model: PackageModel, condition: Tensor, fields: Tensor, time: np.datetime64
+    folder: Path, model: PackageModel, condition: Tensor, fields: Tensor, time: np.datetime64, hours: Tensor | None
 ) -> tuple[Tensor, float]:
     loaded = PackageModel.load(folder)
-    expected = _pipeline(model, model.sampler, condition, _keys(model, time))
-    members = loaded.members(loaded.condition(fields), loaded.keys(SEED, MEMBERS, [[str(time)]]))
-    found = loaded.physical(members)[0]
+    expected = _pipeline(model, model.sampler, condition, _keys(model, time), hours)
+    keys = loaded.keys(SEED, MEMBERS, [[str(time)]])
+    found = loaded.physical(loaded.members(loaded.condition(fields), keys, lead_time=hours))[0]
     return found, _difference(model, found, expected)
 
 
@@ -159,13 +160,14 @@ def _keys(model: PackageModel, time: np.datetime64) -> list[int]:
 
 @torch.no_grad()
 def _pipeline(
-    model: PackageModel, sampler: ResidualSampler, condition: Tensor, keys: list[int]
+    model: PackageModel, sampler: ResidualSampler, condition: Tensor, keys: list[int], hours: Tensor | None
 ) -> Float[Tensor, "member output y x"]:
     """Give normalised members as ``generate.py`` makes them."""
     conditions = condition.expand(len(keys), -1, -1, -1)
     mean = model.regression(None, conditions)
     with_mean = model.denoiser.img_in_channels != condition.shape[1]
-    return Diffused(sampler, with_mean).members(mean, conditions, keys)
+    lead_time = None if hours is None else hours.expand(len(keys))
+    return Diffused(sampler, with_mean).members(mean, conditions, keys, lead_time=lead_time)
 
 
 def _normal(model: PackageModel, fields: Tensor) -> Tensor:
@@ -195,12 +197,18 @@ def _load(folder: Path, name: str) -> Any:
     return CorrDiffRegional.from_pretrained(str(folder))
 
 
-def _run_class(loaded: Any, fields: Tensor, time: np.datetime64 | None) -> Tensor:
+def _run_class(loaded: Any, fields: Tensor, time: np.datetime64 | None = None, hours: Tensor | None = None) -> Tensor:
+    """Give the members of one time, ``[1, member, output, y, x]``."""
     loaded.number_of_samples, loaded.seed = MEMBERS, SEED
     coordinates = loaded.input_coords()
-    first = {"batch": np.zeros(1)} if time is None else {"time": np.array([time], "datetime64[ns]")}
+    first = {"batch": np.zeros(1)}
+    if time is not None:
+        lead = np.zeros(1) if hours is None else hours.double().numpy()
+        ahead = np.round(lead * 3600e9).astype("timedelta64[ns]")
+        first = {"time": np.array([time], "datetime64[ns]") - ahead, "lead_time": ahead}
+        fields = fields[:, None]
     found, _ = loaded(fields, OrderedDict(first | {n: coordinates[n] for n in ("variable", "lat", "lon")}))
-    return found
+    return found if time is None else found[:, 0]
 
 
 def _checked(what: str, error: float) -> SelfTest:

@@ -24,8 +24,8 @@ except ImportError as error:
         'pip install "physicsnemo-fs[earth2studio]"'
     ) from error
 
-EDGE = 1e-6
-"""Share of a cell by which a place may lie outside of the outermost points: rounding."""
+SAME = 1e-4
+"""Degrees within which points are the same: ten metres, and rounding of float32 coordinates."""
 
 
 def downscale(
@@ -34,6 +34,7 @@ def downscale(
     times: Sequence[Any],
     io: Any,
     device: torch.device | str = "cpu",
+    lead_times: Sequence[Any] | None = None,
 ) -> Any:
     """Downscale times of a data source with a CorrDiff package and write the members through an IO backend.
 
@@ -46,28 +47,38 @@ def downscale(
         times: Times to downscale.
         io: IO backend of earth2studio: ``NetCDF4Backend``, ``ZarrBackend`` ...
         device: Where to run.
+        lead_times: Of forecasts that started at ``times``, ``timedelta64``.
 
     Returns:
-        The backend, with ``(time, sample, ...)`` arrays by variable.
+        The backend, with ``(time, sample, ...)`` or ``(time, lead_time, sample, ...)`` arrays by variable.
 
     Raises:
         InputError: If there is no time, or the source does not cover the input grid.
     """
     moments = to_time_array(list(times))
-    if not len(moments):
-        raise InputError("downscaling needs at least one time: got none")
+    leads = None if lead_times is None else np.asarray(list(lead_times), "timedelta64[s]")
+    if not len(moments) or (leads is not None and not len(leads)):
+        raise InputError("downscaling needs at least one time, and one lead time if any: got none")
     model = model.to(device)
     wanted = model.input_coords()
     output = model.output_coords(wanted)
-    total = OrderedDict(time=moments, **{name: output[name] for name in ("sample", "lat", "lon")})
-    io.add_array(total, output["variable"])
+    when = OrderedDict(time=moments) if leads is None else OrderedDict(time=moments, lead_time=leads)
+    io.add_array(when | {name: output[name] for name in ("sample", "lat", "lon")}, output["variable"])
     for i in range(len(moments)):
-        members, coords = model(*read_input(source, moments[i : i + 1], wanted, device))
-        io.write(*split_coords(members, coords))
+        for j in range(1 if leads is None else len(leads)):
+            ahead = None if leads is None else leads[j : j + 1]
+            members, coords = model(*read_input(source, moments[i : i + 1], wanted, device, ahead))
+            io.write(*split_coords(members, coords))
     return io
 
 
-def read_input(source: Any, times: np.ndarray, wanted: OrderedDict, device: torch.device | str = "cpu") -> tuple:
+def read_input(
+    source: Any,
+    times: np.ndarray,
+    wanted: OrderedDict,
+    device: torch.device | str = "cpu",
+    lead_times: np.ndarray | None = None,
+) -> tuple[Tensor, OrderedDict]:
     """Read a model's input from a data source, on the model's grid.
 
     Args:
@@ -75,26 +86,56 @@ def read_input(source: Any, times: np.ndarray, wanted: OrderedDict, device: torc
         times: Times, ``datetime64``.
         wanted: The model's input coordinates.
         device: Device of the result.
+        lead_times: Lead times, ``timedelta64``; none for analyses.
 
     Returns:
-        Fields ``[time, variable, lat, lon]`` and their coordinates.
+        Fields ``[time, variable, lat, lon]``, or with lead times ``[time, lead_time, variable, lat, lon]``, and their
+        coordinates.
 
     Raises:
-        InputError: If the source does not cover the input grid.
+        InputError: If the source has no latitudes and longitudes, or does not cover the input grid.
     """
-    x, coords = fetch_data(source, times, wanted["variable"], device=device)
-    there, here = ([c["lat"], c["lon"]] for c in (coords, wanted))
-    if there[0].ndim == 1:
-        x = bilinear(x, *there, *here)
-    elif not all(a.shape == b.shape and np.allclose(a, b) for a, b in zip(there, here, strict=True)):
-        x = LatLonInterpolation(*there, *_mesh(*here)).to(device)(x)
+    leads = np.zeros(1, "timedelta64[ns]") if lead_times is None else lead_times
+    found = fetch_data(source, times, wanted["variable"], leads, legacy=False)
+    if not {"lat", "lon"} <= set(found.coords):
+        raise InputError(
+            f"the data source must have coordinates lat and lon: it has {', '.join(map(str, found.coords))}"
+        )
+    found = found.transpose("time", "lead_time", "variable", ...)
+    if found["lat"].ndim == 1:
+        found = found.transpose(..., "lat", "lon")
+    there = [found[name].transpose(*found.dims[3:], missing_dims="ignore").values for name in ("lat", "lon")]
+    x = on_grid(torch.as_tensor(found.values, dtype=torch.float32).to(device), there, [wanted["lat"], wanted["lon"]])
     if not bool(torch.isfinite(x).all()):
         raise InputError(
             f"the data source must cover the input grid, {wanted['lat'].min():g} to {wanted['lat'].max():g} °N and "
             f"{wanted['lon'].min():g} to {wanted['lon'].max():g} °E, without missing values: it does not at {times[0]}"
         )
-    x = x[:, 0]  # lead time zero
-    return x, OrderedDict(time=times, **{name: wanted[name] for name in ("variable", "lat", "lon")})
+    places = {name: wanted[name] for name in ("variable", "lat", "lon")}
+    if lead_times is None:
+        return x[:, 0], OrderedDict(time=times, **places)
+    return x, OrderedDict(time=times, lead_time=lead_times, **places)
+
+
+def on_grid(x: Float[Tensor, "*lead y x"], there: Sequence[np.ndarray], here: Sequence[np.ndarray]) -> Tensor:
+    """Interpolate fields linearly to another grid; NaN outside. The same grid gives the same values.
+
+    Args:
+        x: Fields.
+        there: Their latitudes and longitudes, of rows and columns or of every point.
+        here: Those of the other grid.
+
+    Raises:
+        InputError: If latitudes or longitudes of rows and columns neither rise nor fall.
+    """
+    if there[0].ndim == 1:
+        return bilinear(x, there[0], there[1], here[0], here[1])
+    middle = float(here[1].flat[here[1].size // 2])
+    (north, east), (new_north, new_east) = there, _mesh(*here)
+    east, new_east = ((lon - middle + 180.0) % 360.0 - 180.0 for lon in (east, new_east))
+    if north.shape == new_north.shape and _same(north, new_north) and _same(east, new_east):
+        return x
+    return LatLonInterpolation(north, east, new_north, new_east).to(x.device)(x)
 
 
 def bilinear(
@@ -109,24 +150,42 @@ def bilinear(
     Args:
         x: Fields.
         latitude: Rising or falling.
-        longitude: Rising, in any convention.
+        longitude: Rising or falling, in any convention.
         new_latitude: Rows of a regular grid, or the latitude of every point.
         new_longitude: Columns of a regular grid, or the longitude of every point.
+
+    Raises:
+        InputError: If latitudes or longitudes neither rise nor fall.
 
     Example:
         >>> x = torch.tensor([[0.0, 10.0, 20.0, 30.0]]).repeat(2, 1)
         >>> bilinear(x, np.array([1.0, 0.0]), np.array([0.0, 90.0, 180.0, 270.0]), np.array([0.5]), np.array([-45.0]))
         tensor([[15.]])
     """
-    if latitude[0] > latitude[-1]:
-        x, latitude = x.flip(-2), latitude[::-1]
+    x, latitude = _rising(x, -2, latitude, "latitudes")
+    x, longitude = _rising(x, -1, np.unwrap(longitude, period=360.0), "longitudes")
     if np.isclose(longitude[-1] + (longitude[1] - longitude[0]) - longitude[0], 360.0):
         x, longitude = torch.cat([x, x[..., :1]], dim=-1), np.append(longitude, longitude[0] + 360.0)
-    north, east = _mesh(new_latitude, (new_longitude - longitude[0]) % 360.0 + longitude[0])
+    start = longitude[0] - SAME
+    north, east = _mesh(new_latitude, (new_longitude - start) % 360.0 + start)
     (rows, down), (columns, across) = _between(latitude, north, x), _between(longitude, east, x)
     upper = x[..., rows, columns] * (1 - across) + x[..., rows, columns + 1] * across
     lower = x[..., rows + 1, columns] * (1 - across) + x[..., rows + 1, columns + 1] * across
     return upper * (1 - down) + lower * down
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.allclose(one, other, rtol=0.0, atol=SAME)
+
+
+def _rising(x: Tensor, dim: int, axis: np.ndarray, name: str) -> tuple[Tensor, np.ndarray]:
+    """Give fields and axis so that the axis rises."""
+    steps = np.diff(axis)
+    if len(steps) and (steps < 0).all():
+        return x.flip(dim), axis[::-1]
+    if not len(steps) or not (steps > 0).all():
+        raise InputError(f"the data source's {name} must rise or fall, two at least: got {axis[:4]} ...")
+    return x, axis
 
 
 def _mesh(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,5 +199,5 @@ def _between(axis: np.ndarray, places: np.ndarray, like: Tensor) -> tuple[Tensor
     """Give for each place the point of an axis before it, and the share of the way to the next; NaN outside."""
     left = np.clip(np.searchsorted(axis, places, side="right") - 1, 0, len(axis) - 2)
     share = (places - axis[left]) / (axis[left + 1] - axis[left])
-    share[(share < -EDGE) | (share > 1 + EDGE)] = np.nan
+    share[(places < axis[0] - SAME) | (places > axis[-1] + SAME)] = np.nan
     return torch.from_numpy(left).to(like.device), torch.from_numpy(share).to(like)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 
 from physicsnemo_fs.config import (
@@ -17,11 +18,14 @@ from physicsnemo_fs.config import (
     HyperParameters,
     NetCDFDatasetConfig,
     NoiseConfig,
+    PatchConfig,
     SamplerConfig,
     TrainConfig,
     TrainingConfig,
     TrainingIOConfig,
 )
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.pipelines.checkpoints import load_network, save_network
 from physicsnemo_fs.pipelines.generate import generate
 from physicsnemo_fs.pipelines.train import train
 
@@ -42,6 +46,8 @@ class Run:
         unit: Of temperature.
         window: Frames on either side.
         name: Of temperature.
+        patch: Rows and columns of the windows that the diffusion is trained on.
+        leads: Lead times in hours, which follow each other; none for analyses.
     """
 
     shape: tuple[int, int] = (32, 32)
@@ -52,6 +58,8 @@ class Run:
     unit: str = "K"
     window: int = 0
     name: str = "t2m"
+    patch: tuple[int, int] | None = None
+    leads: tuple[int, ...] = ()
 
 
 RUNS = {
@@ -63,6 +71,8 @@ RUNS = {
         (24, 40), "curvilinear", "matched", transforms={"tp": {"kind": "log1p", "scale": 0.5, "minimum": 0}}
     ),
     "celsius": Run((24, 24), "curvilinear", "white", unit="degC", name="temperature"),
+    "windows": Run((32, 40), "regular", "matched", patch=(16, 20)),
+    "windows_of_forecasts": Run((24, 40), "curvilinear", "white", patch=(16, 20), leads=(6, 12, 18)),
     "frames": Run((24, 24), "curvilinear", "white", window=1),
 }
 
@@ -93,6 +103,10 @@ def weather(run: Run) -> xr.Dataset:
     base = 285.0 if run.unit == "K" else 12.0
     y, x = np.arange(height) * 10.0 + 5.0, np.arange(width) * 10.0 + 5.0
     time = np.datetime64("2021-01-01", "ns") + np.arange(TIMES) * np.timedelta64(12, "h")
+    when = {"time": ("time", time, {"standard_name": "time"})}
+    if run.leads:
+        hours = np.resize(run.leads, TIMES)
+        when["lead_time"] = ("time", hours, {"units": "hours", "standard_name": "forecast_period"})
     rows, columns = ("y", "x") if run.grid == "curvilinear" else ("latitude", "longitude")
     dims = ("time", rows, columns)
     fields = {
@@ -102,7 +116,7 @@ def weather(run: Run) -> xr.Dataset:
     }
     if run.grid == "regular":
         places = {rows: 40.0 + 0.1 * (np.arange(height) + 0.5), columns: run.west + 0.1 * (np.arange(width) + 0.5)}
-        return xr.Dataset(fields, {"time": time, **places})
+        return xr.Dataset(fields, {**when, **places})
     ys, xs = np.meshgrid((y - y.mean()) / 100.0, (x - x.mean()) / 100.0, indexing="ij")
     north, east = 42.0 + 0.9 * ys - 0.05 * xs**2, run.west + 4.0 + 1.2 * xs + 0.04 * xs * ys
     places = {"y": ("y", y, {"units": "km"}), "x": ("x", x, {"units": "km"})}
@@ -110,7 +124,7 @@ def weather(run: Run) -> xr.Dataset:
         "lat": (dims[1:], north, {"units": "degrees_north", "standard_name": "latitude"}),
         "lon": (dims[1:], east, {"units": "degrees_east", "standard_name": "longitude"}),
     }
-    return xr.Dataset(fields, {"time": time, **places, **located})
+    return xr.Dataset(fields, {**when, **places, **located})
 
 
 def trained(run: Run, folder: Path) -> Trained:
@@ -125,6 +139,7 @@ def trained(run: Run, folder: Path) -> Trained:
         transforms=run.transforms,
     )
     io = TrainingIOConfig(save_checkpoint_freq=64, validation_freq=64, validation_samples=2, sample_pictures=False)
+    windows = {"patch_shape_y": run.patch[0], "patch_shape_x": run.patch[1], "patch_num": 2} if run.patch else {}
     config = TrainConfig(
         run_dir=str(folder / "run"),
         dataset=dataset,
@@ -133,13 +148,24 @@ def trained(run: Run, folder: Path) -> Trained:
         ),
         noise=NoiseConfig(kernel=run.noise),
         training=TrainingConfig(
-            hp=HyperParameters(training_duration=64, total_batch_size=8, lr_rampup=8, ema_halflife=16),
+            hp=HyperParameters(training_duration=64, total_batch_size=8, lr_rampup=8, ema_halflife=16, **windows),
             io=io,
             calibration_samples=16,
+            patches=PatchConfig(lead_time_scale=24.0 if run.leads else None),
         ),
     )
     train(config)
+    if run.patch:
+        stir(next((folder / "run" / "diffusion").glob("*.mdlus")))
     return Trained(folder / "run", dataset, run)
+
+
+def stir(path: Path) -> None:
+    """Draw a network's last layer, which so short a training leaves near zero: what it sees then matters."""
+    network = load_network(path, FSEDMPrecondSR)
+    last = network.backbone.stack.project.conv.weight
+    torch.nn.init.normal_(last, std=0.5, generator=torch.Generator().manual_seed(0))
+    save_network(network, path)
 
 
 def generated(run: Trained, path: Path, members: int = 3, **options) -> Path:

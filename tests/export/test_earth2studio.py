@@ -123,7 +123,7 @@ def test_the_regional_class_gives_what_the_stock_class_gives(packages, samples):
     assert list(first[1]) == list(second[1])
 
 
-@pytest.mark.parametrize("name", ["coloured_square", "regular_wide", "greenwich", "transformed", "celsius"])
+@pytest.mark.parametrize("name", ["coloured_square", "regular_wide", "greenwich", "transformed", "celsius", "windows"])
 def test_the_regional_class_gives_what_generate_gives(name, runs, packages, samples):
     """Equal seeds give equal members, to 1e-4 of their range, however many go through the network at once."""
     options = {"model_class": "regional"} if name == "celsius" else {}
@@ -190,13 +190,29 @@ def test_one_seed_is_one_field_at_every_resolution(packages, samples):
     assert low.shape == (2, 24, 40)
 
 
-@pytest.mark.parametrize("change", [{"variable": np.array(["t2m", "u10m"])}, {"lat": "moved"}])
-def test_input_of_other_coordinates_is_refused(change, packages, samples):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"variable": np.array(["t2m", "u10m"])},
+            r"must have the variables t2m, tp, in this order: got t2m, u10m; cho",
+        ),
+        ({"variable": np.array(["tp", "t2m"])}, r"in this order: got tp, t2m"),
+        ({"variable": np.array(["t2m"])}, r"in this order: got t2m;"),
+        (
+            {"lat": "moved"},
+            r"on the model's grid.*'lat'\], 6 from 40\.2 to 42\.2: got 6 from 40\.3 to 42\.3; interpolate",
+        ),
+        ({"lon": np.zeros(3)}, r"'lon'\], 10 from .*: got 3 from 0 to 0"),
+    ],
+)
+def test_input_of_other_coordinates_is_refused(change, message, packages, samples):
     model = CorrDiffRegional.from_pretrained(str(packages("regular_wide").folder))
     x, coords = native_input(samples("regular_wide"), model)
     other = {n: coords["lat"] + 0.1 if isinstance(v, str) else v for n, v in change.items()}
-    with pytest.raises(ValueError, match="are not the same"):
-        model(x[:1], OrderedDict(coords, time=coords["time"][:1], **other))
+    given = OrderedDict(coords, time=coords["time"][:1], **other)
+    with pytest.raises(ValueError, match=message):
+        model(x[:1, : len(given["variable"])], given)
 
 
 def test_the_stock_class_refuses_a_package_of_the_regional_one(packages):

@@ -3,6 +3,9 @@
 """The package that export writes, and what it refuses to write."""
 
 import json
+import os
+import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,8 +15,12 @@ import xarray as xr
 from export_runs import exporting, generated
 
 from physicsnemo_fs.config import SamplerConfig
+from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.collect import to_ensemble_file
+from physicsnemo_fs.export.expressible import choose_class, obstacles
+from physicsnemo_fs.export.grids import positions
+from physicsnemo_fs.export.naming import named
 from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel
 from physicsnemo_fs.io.reader import EnsembleFile
@@ -41,6 +48,7 @@ def test_a_white_model_on_a_square_curvilinear_grid_is_for_the_stock_class(runs,
     card = (exported.folder / "README.md").read_text()
     assert "CC-BY-4.0" in card
     assert "from earth2studio.models.dx import CorrDiff" in card
+    assert "Trained on: dataset=netcdf (weather.nc)" in card
     assert not list(tmp_path.glob(".*"))
 
 
@@ -94,6 +102,7 @@ def test_units_and_names_become_those_of_earth2studio(runs, tmp_path):
 def test_a_package_is_never_overwritten_unasked_nor_half_written(runs, tmp_path, monkeypatch):
     run = runs("white_square")
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metadata.json").write_text("{}")
     with pytest.raises(InputError, match="is there already"):
         export_package(exporting(run, tmp_path / "mine", overwrite=True))
     export_package(exporting(run, tmp_path / "package"))
@@ -191,3 +200,51 @@ def test_members_of_an_io_backend_are_collected_for_scoring(runs, tmp_path):
     written.drop_vars("tp").to_netcdf(tmp_path / "less.nc")
     with pytest.raises(InputError, match="must have tp: it has t2m"):
         to_ensemble_file(tmp_path / "less.nc", package, reference, tmp_path / "d.nc")
+
+
+def test_unfinished_runs_are_not_exported(runs, tmp_path):
+    """A network of before the end is taken only when it is named."""
+    run = runs("white_square")
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    (copy / "diffusion" / "finished.json").unlink()
+    config = replace(exporting(run, tmp_path / "p"), run=str(copy))
+    with pytest.raises(InputError, match=r"diffusion is not finished.*its end, or give res_ckpt_filename"):
+        export_package(config)
+    network = next((copy / "diffusion").glob("*.mdlus"))
+    assert export_package(replace(config, res_ckpt_filename=str(network))).folder.is_dir()
+    (copy / "regression" / "finished.json").unlink()
+    with pytest.raises(InputError, match="or give reg_ckpt_filename"):
+        export_package(replace(config, package=str(tmp_path / "q"), res_ckpt_filename=str(network)))
+
+
+def test_what_a_killed_export_left_is_no_package_and_is_removed(runs, tmp_path, monkeypatch):
+    config = exporting(runs("regular_wide"), tmp_path / "package")
+    with monkeypatch.context() as patch:
+        patch.setattr("physicsnemo_fs.export.package.self_test", lambda *given: os._exit(9))
+        if (child := os.fork()) == 0:
+            export_package(config)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "package").exists()
+    assert any(tmp_path.iterdir())
+    export_package(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["package"]
+
+
+def test_frames_and_masks_are_refused_for_every_class(runs, tmp_path):
+    for model_class in ("auto", "regional"):
+        with pytest.raises(InputError, match=r"fields of one time: got the input 't2m@-1'.*dataset.window_size=0"):
+            export_package(exporting(runs("frames"), tmp_path / "package", model_class=model_class))
+    channels = (Channel("tp"), Channel("tp_known"))
+    with pytest.raises(InputError, match=r"has no masks: got the input 'tp_known'.*dataset.missing=\{tp: 0\}"):
+        named(channels, {}, {"tp": "m"}, {"tp"})
+
+
+def test_least_values_are_for_the_regional_class_unless_the_stock_one_is_asked_for(runs, tmp_path):
+    model = PackageModel.load(export_package(exporting(runs("white_square"), tmp_path / "p")).folder)
+    rain = replace(model.outputs[1], channel=replace(model.outputs[1].channel, minimum=0.0))
+    model = replace(model, outputs=(model.outputs[0], rain))
+    found = obstacles(model, positions(model.grid), positions(model.coarse_grid), SamplerConfig(num_steps=4))
+    assert [o.text for o in found] == ["it does not cut off values of tp below their least one"]
+    assert choose_class("auto", found, False) == "regional"
+    assert choose_class("stock", found, False) == "stock"

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What the entries of a batch are: valid time, lead time, and the other leading coordinates of earth2studio."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physicsnemo_fs.errors import InputError
+
+Coordinates = OrderedDict
+LAST = ("variable", "lat", "lon")
+"""Dimensions of a field; those before them are batch dimensions."""
+
+
+def batch_places(coords: Coordinates, shape: Sequence[int]) -> list[tuple[str, ...]]:
+    """Give for each entry of the batch what its noise belongs to: the valid time, then other leading coordinates.
+
+    Without a time the first place is empty. The order is that of the flattened leading dimensions; a coordinate without
+    values counts from 0.
+
+    Args:
+        coords: Coordinates of an input.
+        shape: Its shape.
+
+    Example:
+        >>> hours = np.array([0, 6], "timedelta64[h]")
+        >>> days = np.array(["2020-01-01"], "datetime64[ns]")
+        >>> rest = {"variable": np.array(["t2m"]), "lat": np.zeros(2), "lon": np.zeros(2)}
+        >>> batch_places(OrderedDict(time=days, lead_time=hours, **rest), (1, 2, 1, 2, 2))[1]
+        ('2020-01-01T06:00:00.000000000',)
+    """
+    return [_place(entry) for entry in _entries(coords, shape)]
+
+
+def lead_hours(coords: Coordinates, shape: Sequence[int]) -> np.ndarray | None:
+    """Give the lead time of each entry of the batch in hours; ``None`` without such a coordinate.
+
+    Args:
+        coords: Coordinates of an input.
+        shape: Its shape.
+
+    Raises:
+        InputError: If they are no time differences.
+
+    Example:
+        >>> hours = np.array([0, 90], "timedelta64[m]")
+        >>> lead_hours(OrderedDict(lead_time=hours, variable=np.array(["t2m"])), (2, 1))
+        array([0. , 1.5])
+    """
+    if "lead_time" not in coords:
+        return None
+    if not np.issubdtype(np.asarray(coords["lead_time"]).dtype, np.timedelta64):
+        raise InputError(f"lead_time must hold timedelta64 values: got {np.asarray(coords['lead_time'])!r}")
+    return np.array([entry["lead_time"] / np.timedelta64(1, "h") for entry in _entries(coords, shape)])
+
+
+def _entries(coords: Coordinates, shape: Sequence[int]) -> list[dict[str, Any]]:
+    """Give the leading coordinates of each entry of the batch, in the order of the flattened dimensions."""
+    leading = [
+        (name, np.asarray(values) if len(values) == size else np.arange(size))
+        for (name, values), size in zip(coords.items(), shape, strict=False)
+        if name not in LAST
+    ]
+    sizes = [len(values) for _, values in leading]
+    indices = [np.unravel_index(flat, sizes) if sizes else () for flat in range(math.prod(sizes))]
+    return [{name: values[i] for (name, values), i in zip(leading, index, strict=True)} for index in indices]
+
+
+def _place(entry: dict[str, Any]) -> tuple[str, ...]:
+    time = entry.pop("time", None)
+    if time is None:
+        return ("", *(f"{name}={value}" for name, value in entry.items()))
+    valid = np.datetime64(time, "ns") + np.timedelta64(entry.pop("lead_time", np.timedelta64(0, "ns")), "ns")
+    return (str(valid), *(f"{name}={value}" for name, value in entry.items()))
+
+
+def require_same(given: Coordinates, wanted: Coordinates) -> None:
+    """Refuse an input of other variables, in another order, or on another grid; dimensions are left to earth2studio.
+
+    Raises:
+        InputError: Saying what is wanted and what is given.
+    """
+    here, there = (", ".join(map(str, v)) for v in (wanted["variable"], given.get("variable", wanted["variable"])))
+    if here != there:
+        raise InputError(
+            f"the input must have the variables {here}, in this order: got {there}; choose and order them by "
+            "earth2studio.utils.coords.map_coords"
+        )
+    for name in ("lat", "lon"):
+        own, other = np.asarray(wanted[name]), np.asarray(given.get(name, wanted[name]))
+        if not np.array_equal(own, other):
+            raise InputError(
+                f"the input must be on the model's grid, input_coords()[{name!r}], {_range(own)}: got {_range(other)}; "
+                "interpolate it by physicsnemo_fs.export.workflow.on_grid"
+            )
+
+
+def require_whole(x: Tensor, variables: Sequence[str]) -> None:
+    """Refuse an input with missing values, which would spread over the whole domain.
+
+    Raises:
+        InputError: Naming the variables.
+    """
+    missing = (~torch.isfinite(x)).flatten(2).any(dim=2).any(dim=0).tolist()
+    if names := [name for name, absent in zip(variables, missing, strict=True) if absent]:
+        raise InputError(
+            f"the input must have a value at every point: got NaN or infinity in {', '.join(names)}; fill them in, as "
+            "in the training"
+        )
+
+
+def _range(places: np.ndarray) -> str:
+    if not places.size:
+        return "none"
+    return f"{' x '.join(map(str, places.shape))} from {places.flat[0]:.9g} to {places.flat[-1]:.9g}"
