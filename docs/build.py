@@ -46,6 +46,7 @@ COMMANDS = {
     "generate": "`physicsnemo-fs generate`, `examples/corrdiff_fs/generate.py`",
     "score": "`physicsnemo-fs score`, `examples/corrdiff_fs/score_samples.py`",
     "compare": "`physicsnemo-fs compare`",
+    "merge": "`physicsnemo-fs merge`",
     "picture": "`physicsnemo-fs picture`",
     "video": "`physicsnemo-fs video`",
     "build": "`physicsnemo-fs build`, `examples/corrdiff_fs/build.py`",

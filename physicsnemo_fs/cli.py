@@ -253,6 +253,13 @@ def _compare(config: Any) -> None:
     task(config)
 
 
+def _merge(config: Any) -> None:
+    require_alone("merging")
+    from physicsnemo_fs.pipelines.merge import run_merge as task
+
+    task(config)
+
+
 def _picture(config: Any) -> None:
     require_alone("drawing")
     from physicsnemo_fs.pipelines.video import picture as task
@@ -356,6 +363,7 @@ score = _rewriting(_positional, application("score", _score))
 picture = application("picture", _picture)
 video = application("video", _video)
 compare = _rewriting(_files, application("compare", _compare))
+merge = _rewriting(_files, application("merge", _merge))
 build = application("build", _build)
 export = application("export", _export)
 demo = application("demo", _demo)
@@ -373,6 +381,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "generate": generate,
     "score": score,
     "compare": compare,
+    "merge": merge,
     "picture": picture,
     "video": video,
     "build": build,

@@ -22,6 +22,7 @@ CONF = Path(schemas.__file__).parents[1] / "conf"
 NEEDED = {
     "config_score": ["path=samples.nc"],
     "config_compare": ["path=[a.nc,b.nc]"],
+    "config_merge": ["path=[a.nc,b.nc]"],
     "config_picture": ["path=a.nc"],
     "config_video": ["path=a.nc"],
     "config_build": ["fine.data_path=a.nc", "fine.variables=[t2m]"],

@@ -39,7 +39,7 @@ from physicsnemo_fs.config.published import (
     HRRRMiniDatasetConfig,
     VolcanoDatasetConfig,
 )
-from physicsnemo_fs.config.scores import CompareConfig, ScoreConfig
+from physicsnemo_fs.config.scores import CompareConfig, MergeConfig, ScoreConfig
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.config.training import (
     HyperParameters,
@@ -57,6 +57,7 @@ SCHEMAS: dict[str, type] = {
     "generate": GenerateConfig,
     "score": ScoreConfig,
     "compare": CompareConfig,
+    "merge": MergeConfig,
     "picture": PictureConfig,
     "video": VideoConfig,
     "demo": DemoConfig,
@@ -90,6 +91,7 @@ MAPPINGS = (
     "data",
     "thresholds",
     "areas",
+    "ranges",
 )
 """Keys whose values are mappings with keys of the user's own."""
 
@@ -177,6 +179,7 @@ __all__ = [
     "HRRRMiniDatasetConfig",
     "HyperParameters",
     "KolmogorovDatasetConfig",
+    "MergeConfig",
     "ModelConfig",
     "NSRe40DatasetConfig",
     "NetCDFDatasetConfig",

@@ -37,6 +37,10 @@ class ScoreConfig:
     )
     mask: str | None = key(None, "file.nc:variable on the samples' grid; points where it is 0 or missing do not count.")
     weights: str = key("none", "Weight of points: none (as CorrDiff), area (cosine of latitude), or file.nc:variable.")
+    ranges: Any = key(
+        None,
+        "Range of histograms by variable: {t2m: [230, 320]}; null takes the truth's. Parts merge with equal ranges.",
+    )
     kmax: int | None = key(None, "Largest wavenumber of the spectrum error; null takes the energetic ones.", least=1)
     confidence: float = key(0.95, "Level of the bootstrap intervals.", above=0, below=1)
     bootstrap_samples: int = key(1000, "Resamples of the bootstrap over independent blocks.", least=1)
@@ -60,4 +64,15 @@ class CompareConfig:
     output: str | None = key(None, "Folder for comparison.csv and comparison.html; null prints the table only.")
     confidence: float = key(0.95, "Level of the intervals.", above=0, below=1)
     bootstrap_samples: int = key(1000, "Resamples of the paired bootstrap over independent blocks.", least=1)
+    seed: int = key(0, "Seed of the bootstrap.")
+
+
+@dataclass
+class MergeConfig:
+    """``physicsnemo-fs merge``."""
+
+    path: Any = key(MISSING, "Two or more scores.nc of parts: disjoint times of the same models, with equal settings.")
+    output: str = key("outputs/scores", "Folder for scores.nc and scores_summary.csv, or the name of the .nc file.")
+    confidence: float = key(0.95, "Level of the bootstrap intervals.", above=0, below=1)
+    bootstrap_samples: int = key(1000, "Resamples of the bootstrap over independent blocks.", least=1)
     seed: int = key(0, "Seed of the bootstrap.")

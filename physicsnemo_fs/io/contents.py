@@ -177,6 +177,8 @@ def grid_attributes(grid: Grid) -> dict[str, Any]:
         if geographic
         else {"long_name": "plane domain without geographic reference"}
     )
+    if geographic and grid.projection is not None:
+        reference = {**grid.projection, "long_name": "projection of the rows and columns"}
     return {
         **reference,
         "extent": np.array(grid.extent, dtype=np.float64),

@@ -301,6 +301,11 @@ class WithTruth:
         self._source, self._truth = source, truth
         self._group = "truth" if truth.has_truth else "prediction"
         self._known = {time: index for index, time in enumerate(truth.times)}
+        if self._group == "prediction" and len(truth.members) > 1:
+            raise InputError(
+                f"truth must be one field a time: {truth.path.name} holds {len(truth.members)} members and no group "
+                "'truth'; give the file of the truth"
+            )
         if truth.grid.shape != source.grid.shape:
             raise InputError(
                 f"forecast and truth must have one grid: {source.path.name} has {source.grid.shape}, "
@@ -330,6 +335,12 @@ class WithTruth:
     def fields(self, group: str) -> tuple[str, ...]:
         """Give the names of a group's fields."""
         return self._truth.fields(self._group) if group == "truth" else self._source.fields(group)
+
+    def channel(self, variable: str, group: str = "prediction") -> Channel:
+        """Give name, unit and long name of a variable."""
+        if group == "truth":
+            return self._truth.channel(variable, self._group)
+        return self._source.channel(variable, group)
 
     def truth(self, variable: str, time_index: int) -> np.ndarray:
         """Give the truth at the valid time of a case, float32 ``[y, x]``.

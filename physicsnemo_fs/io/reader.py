@@ -241,7 +241,8 @@ class EnsembleFile(GroupReader):
             grid = _declared_grid((height, width), group.variables["crs"])
             geographic = hasattr(group.variables["crs"], "grid_mapping_name")
             if geographic and lat is not None and lon is not None:
-                return replace(grid, latitude=lat[:].data, longitude=lon[:].data)
+                projection = _projection(group.variables["crs"])
+                return replace(grid, latitude=lat[:].data, longitude=lon[:].data, projection=projection)
             return grid
         if lat is None or lon is None:
             return Grid((height, width), (float(height), float(width)), boundary="bounded")
@@ -272,6 +273,15 @@ def _member_axis(dimensions: Sequence[str]) -> int | None:
 def _declared_grid(shape: tuple[int, int], crs: AnyVariable) -> Grid:
     (extent_y, extent_x), (origin_y, origin_x) = crs.extent.tolist(), crs.origin.tolist()
     return Grid(shape, (extent_y, extent_x), (origin_y, origin_x), crs.registration, crs.boundary, crs.unit)
+
+
+def _projection(crs: AnyVariable) -> dict[str, Any] | None:
+    """Give the CF attributes of a projection, ``None`` for latitudes and longitudes."""
+    if crs.grid_mapping_name == "latitude_longitude":
+        return None
+    ours = {"extent", "origin", "unit", "registration", "boundary", "long_name"}
+    values = {name: np.asarray(crs.getncattr(name)).tolist() for name in crs.ncattrs() if name not in ours}
+    return {name: value for name, value in values.items() if not name.startswith("_")}
 
 
 def _geographic_grid(shape: tuple[int, int], lat: np.ndarray, lon: np.ndarray) -> Grid:

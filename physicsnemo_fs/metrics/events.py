@@ -43,7 +43,7 @@ def event_table(
     weight = np.ones(chosen.size) if weights is None else weights[valid].astype(np.float64)
     total = np.bincount(chosen, weight, minlength=members + 1)
     hits = np.bincount(chosen, weight * happened[valid], minlength=members + 1)
-    return FieldSum(np.stack([total, hits], axis=-1), float(total.sum()))
+    return FieldSum(np.stack([total, hits], axis=-1).astype(np.float64), float(total.sum()))
 
 
 def _probability(table: Table) -> Float[np.ndarray, " count"]:

@@ -70,6 +70,26 @@ class AnnualMaxima:
             found[key] = (float(forecast.mean()), float(truth.mean())) if valid.any() else (np.nan, np.nan)
         return found
 
+    def maps(
+        self, region: int = 0
+    ) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]] | None:
+        """Give the annual maximum at each point of a region, mean over years (and members), of forecast and truth.
+
+        Returns:
+            Two fields, NaN where a year has no value; ``None`` if the region has no year.
+
+        Example:
+            >>> maxima = AnnualMaxima()
+            >>> maxima.add(np.datetime64("2020-01-01"), np.array([[[2.0]], [[4.0]]]), np.array([[1.0]]))
+            >>> [field.tolist() for field in maxima.maps()]
+            [[[3.0]], [[1.0]]]
+        """
+        years = [values.astype(np.float64) for (where, _), values in sorted(self.fields.items()) if where == region]
+        if not years:
+            return None
+        mean = np.mean(years, axis=0)
+        return mean[1:].mean(0), mean[0]
+
 
 def maxima_of(
     forecast: Float[np.ndarray, "member height width"], truth: Float[np.ndarray, "height width"]

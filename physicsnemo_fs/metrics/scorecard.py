@@ -3,11 +3,13 @@
 """All statistics of one forecast of one variable, and the metrics that follow from them."""
 
 import copy
+import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 import physicsnemo_fs.metrics.standard  # noqa: F401 - registers the measures
@@ -103,10 +105,16 @@ class Scorecard:
         self.areas = {"": whole} | {
             name: Area(name, where if mask is None else where & mask, weights) for name, where in (areas or {}).items()
         }
+        self._arrays = (grid.latitude, grid.longitude, mask, weights, *(areas or {}).values())
         self.measures = measures_for(self.setting, grid)
         self._statistics: dict[tuple[str, str], Statistic] = {}
         self.maxima = AnnualMaxima()
         self.maps = Maps(self.setting.map_quantum)
+
+    @cached_property
+    def places(self) -> str:
+        """A short mark of where points are and how much they count; equal for parts that merge."""
+        return _digest(*self._arrays)
 
     @property
     def statistics(self) -> dict[str, Statistic]:
@@ -120,12 +128,19 @@ class Scorecard:
     def add(
         self,
         time: np.datetime64,
-        forecast: Float[np.ndarray, "member height width"],
-        truth: Float[np.ndarray, "height width"],
+        forecast: Float[np.ndarray | torch.Tensor, "member height width"],
+        truth: Float[np.ndarray | torch.Tensor, "height width"],
         region: int = 0,
         lead: float = 0.0,
     ) -> None:
         """Score one time, in one of several regions of equal shape, at one lead time in hours.
+
+        Args:
+            time: Valid time.
+            forecast: Members, arrays or tensors (on any device), in the variable's unit; NaN is missing.
+            truth: The truth, in the same unit.
+            region: Number of the region.
+            lead: Hours since the forecast started.
 
         Raises:
             InputError: If shapes do not fit, or the case was scored before.
@@ -136,14 +151,15 @@ class Scorecard:
     def contribution(
         self,
         case: Case,
-        forecast: Float[np.ndarray, "member height width"],
-        truth: Float[np.ndarray, "height width"],
+        forecast: Float[np.ndarray | torch.Tensor, "member height width"],
+        truth: Float[np.ndarray | torch.Tensor, "height width"],
     ) -> Contribution:
         """Give all that a case adds without keeping it, for :meth:`take` (in another process).
 
         Raises:
             InputError: If shapes do not fit.
         """
+        forecast, truth = _array(forecast), _array(truth)
         if forecast.shape != (self.members, *self.grid.shape) or truth.shape != self.grid.shape:
             raise InputError(
                 f"{self.variable!r} must have {self.members} members on grid {self.grid.shape}: got forecast "
@@ -179,16 +195,22 @@ class Scorecard:
         Raises:
             InputError: If they share a case, or score different things.
         """
-        if (self.variable, self.grid, self.members, self.setting) != (
-            other.variable,
-            other.grid,
-            other.members,
-            other.setting,
-        ) or self.areas.keys() != other.areas.keys():
+        if (self.variable, self.grid, self.members) != (other.variable, other.grid, other.members):
             raise InputError(
                 "partial results must be of one variable, grid and number of members: got "
                 f"{(self.variable, self.grid.shape, self.members)} and "
-                f"{(other.variable, other.grid.shape, other.members)}, with equal settings and areas"
+                f"{(other.variable, other.grid.shape, other.members)}"
+            )
+        if self.areas.keys() != other.areas.keys() or self.places != other.places:
+            raise InputError(
+                f"partial results of {self.variable!r} must be of the same places, masks, weights and areas: they are "
+                "not; score regions together"
+            )
+        unequal = [f.name for f in fields(Setting) if getattr(self.setting, f.name) != getattr(other.setting, f.name)]
+        if unequal:
+            raise InputError(
+                f"partial results of {self.variable!r} must have equal settings: {', '.join(unequal)} differ; give all "
+                "parts the same thresholds and, for the edges of histograms, the same ranges"
             )
         merged = copy.copy(self)
         both = (self, other) if self._statistics else (other, self)
@@ -274,10 +296,18 @@ class Scorecard:
         Raises:
             InputError: If nothing has been scored.
         """
+        context = self.context(area)
+        return [metric for measure in self.measures.values() for metric in measure.metrics(context)]
+
+    def context(self, area: str = "") -> Context:
+        """Give what metrics may depend on, beside means.
+
+        Raises:
+            InputError: If nothing has been scored.
+        """
         if not len(self._errors):
             raise InputError("metrics need at least one scored time: got none")
-        context = Context(self.members, self.grid, self.setting, area, self.shells, self.unit)
-        return [metric for measure in self.measures.values() for metric in measure.metrics(context)]
+        return Context(self.members, self.grid, self.setting, area, self.shells, self.unit)
 
     def metric(self, name: str, area: str = "") -> Metric:
         """Give a metric by name.
@@ -296,7 +326,10 @@ class Scorecard:
         Raises:
             InputError: If there is no such metric.
         """
-        metric = self.metric(name, area)
+        return self.words_of(self.metric(name, area), area)
+
+    def words_of(self, metric: Metric, area: str = "") -> str:
+        """Say in words how a metric is made, or why it is undefined."""
         return metric.estimator if self._is_defined(metric, area) else UNDEFINED
 
     def per_time(self, name: str) -> Float[np.ndarray, " time"]:
@@ -319,9 +352,14 @@ class Scorecard:
             area: Name of an area; empty for the whole domain.
             lead: Take the cases of this lead time only.
         """
+        return self.interval_of(self.metric(name, area), resampling, area, lead)
+
+    def interval_of(
+        self, metric: Metric, resampling: Resampling, area: str = "", lead: float | None = None
+    ) -> Interval:
+        """Give what :meth:`interval` gives, of a metric."""
         if lead is not None:
             resampling = resampling.at(self.leads == lead)
-        metric = self.metric(name, area)
         if not self._is_defined(metric, area):
             return Interval(np.nan, np.nan, np.nan, len(np.unique(resampling.blocks)))
         return block_bootstrap(metric.function, self.series(metric, area, lead), resampling)
@@ -330,6 +368,20 @@ class Scorecard:
     def crps_statistic(self) -> Statistic:
         """The CRPS of the forecast: fair for ensembles, the absolute error for a single forecast."""
         return self.statistics["crps_fair" if self.members > 1 else "absolute_error"]
+
+
+def _array(values: np.ndarray | torch.Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+
+
+def _digest(*arrays: np.ndarray | None) -> str:
+    """Give a short mark of where points are and how much they count; empty if nothing says so."""
+    if all(each is None for each in arrays):
+        return ""
+    mark = hashlib.sha256()
+    for each in arrays:
+        mark.update(b"none" if each is None else np.ascontiguousarray(each, dtype=np.float64).tobytes())
+    return mark.hexdigest()[:16]
 
 
 def paired_crps_ratio(card: Scorecard, reference: Scorecard, resampling: Resampling) -> Interval:

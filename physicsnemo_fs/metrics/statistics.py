@@ -207,6 +207,17 @@ def divide(sums: FloatArray, weights: FloatArray) -> FloatArray:
         return np.where(weights > 0, sums / weights, np.nan)[()]
 
 
+def absolute_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Give the first over the absolute value of the second, without a warning where that is 0.
+
+    Example:
+        >>> float(absolute_ratio(1.0, -2.0))
+        0.5
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(numerator) / np.abs(np.asarray(denominator))
+
+
 @dataclass(frozen=True)
 class Metric:
     """A function of the means of statistics.

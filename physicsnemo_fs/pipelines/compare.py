@@ -19,6 +19,7 @@ from physicsnemo_fs.metrics.scorecard import Scorecard
 from physicsnemo_fs.metrics.statistics import Case, Metric, distance_from_best, divide
 from physicsnemo_fs.pipelines.numerals import number
 from physicsnemo_fs.pipelines.score import score
+from physicsnemo_fs.pipelines.score_files import block_numbers
 from physicsnemo_fs.pipelines.score_output import aligned
 from physicsnemo_fs.pipelines.score_store import read_sums
 from physicsnemo_fs.pipelines.score_tasks import INTERPOLATION, REGRESSION
@@ -141,7 +142,7 @@ def _compare_cards(
         raise InputError(f"{names[0]} and {names[1]} must share times: none is in both")
     cards = first[0].only(cases), second[0].only(cases)
     _check_truth(names, cards)
-    resampling = Resampling(np.array([first[1][case] for case in cases]), confidence, samples, seed)
+    resampling = Resampling(block_numbers({case: first[1][case] for case in cases}), confidence, samples, seed)
     found = []
     for area in cards[0].areas:
         others = {metric.name: metric for metric in cards[1].all_metrics(area)} if area in cards[1].areas else {}

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,19 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.executors import InThisProcess, usable_cores
 from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.metrics.bootstrap import Resampling
+from physicsnemo_fs.metrics.statistics import Case
 from physicsnemo_fs.pipelines.score_files import (
     FileFailure,
     blaming,
+    block_labels,
+    block_numbers,
     cases_of,
     check_cases,
     check_regions,
-    independent_blocks,
     open_source,
     path_list,
     region_files,
+    region_numbers,
     scored_variables,
 )
 from physicsnemo_fs.pipelines.score_output import (
@@ -32,6 +35,7 @@ from physicsnemo_fs.pipelines.score_output import (
     ScoreRow,
     failure_row,
     format_table,
+    output_paths,
     score_rows,
     write_scores,
     write_summary,
@@ -135,8 +139,17 @@ def score(
     Raises:
         InputError: If no file can be scored, or an argument is out of range.
     """
-    scores_path, summary_path = _output_paths(Path(output))
-    entries = [region_files(path) for path in path_list(paths)]
+    scores_path, summary_path = output_paths(Path(output))
+    resampling = Resampling(np.zeros(1, dtype=np.int64), confidence, bootstrap_samples, seed)
+    failures: list[tuple[Path, str]] = []
+    entries = []
+    for path in path_list(paths):
+        try:
+            entries.append(region_files(path))
+        except InputError as error:
+            failures.append((path, str(error)))
+    if not entries:
+        raise InputError("; ".join(message for _, message in failures))
     for path in (path for entry in entries for path in entry):
         if path.resolve() in (scores_path.resolve(), summary_path.resolve()):
             raise InputError(f"the scores must not replace what they score: output={output} would overwrite {path}")
@@ -150,21 +163,21 @@ def score(
         (workers or usable_cores()) if executor else 1,
         quiet,
     )
-    failures: list[tuple[Path, str]] = []
     while True:
         try:
-            cards, resampling = job.run(entries, confidence, bootstrap_samples)
+            cards, labels = job.run(entries)
             break
         except FileFailure as failure:
             failures.append((failure.path, str(failure)))
-            entries = _without(entries, failure.path)
+            entries = _without(entries, failure)
             if not entries:
                 raise InputError("; ".join(message for _, message in failures)) from failure
         finally:
             close_sources()
+    resampling = replace(resampling, blocks=block_numbers(labels))
     rows = (*score_rows(cards, resampling), *(failure_row(path, message) for path, message in failures))
     table = format_table(rows, resampling.confidence)
-    write_scores(scores_path, cards, resampling, {"seed": seed})
+    write_scores(scores_path, cards, resampling, labels)
     write_summary(summary_path, rows)
     if not quiet:
         tqdm.write(table)
@@ -172,12 +185,16 @@ def score(
     return ScoreResult(rows, table, scores_path, summary_path, tuple(failures), *about)
 
 
-def _without(entries: list[list[Path]], path: Path) -> list[list[Path]]:
+def _without(entries: list[list[Path]], failure: FileFailure) -> list[list[Path]]:
     """Leave out a file: the whole entry if it is alone there, else that region of all entries with regions."""
+    path = failure.path
+    if failure.whole_entry:
+        return [entry for entry in entries if path not in entry]
     place = next((entry.index(path) for entry in entries if path in entry and len(entry) > 1), None)
     if place is None:
         return [entry for entry in entries if path not in entry]
-    return [[p for i, p in enumerate(entry) if i != place or len(entry) == 1] for entry in entries]
+    count = next(len(entry) for entry in entries if path in entry)
+    return [[p for i, p in enumerate(entry) if i != place or len(entry) != count] for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -191,8 +208,8 @@ class _Job:
     workers: int
     quiet: bool
 
-    def run(self, entries: list[list[Path]], confidence: float, samples: int) -> tuple[Cards, Resampling]:
-        """Score what all files of the entries hold.
+    def run(self, entries: list[list[Path]]) -> tuple[Cards, dict[Case, int]]:
+        """Score what all files of the entries hold; give the scorecards and the block of each case.
 
         Raises:
             FileFailure: At the first file that cannot be scored.
@@ -202,22 +219,19 @@ class _Job:
             first = sources[0]
             variables = scored_variables(first[0])
             check_regions(sources, variables)
-            for region in range(len(first)):
-                check_cases([files[region] for files in sources])
+            check_cases(sources)
             plan = self._plan(sources, variables)
-            order = [case for region, file in enumerate(first) for case in cases_of(file, region)]
-            blocks = independent_blocks(first)
+            labels = block_labels(first, plan.models[0].regions)
             cards = {
                 model.name: {name: plan.card(model, name, first[0]) for name in model.variables}
                 for model in plan.models
             }
             pieces = [
-                Piece(variable, region, int(index))
-                for region, file in enumerate(first)
+                Piece(variable, number, int(index))
+                for number, file in enumerate(first)
                 for index in np.argsort(file.times, kind="stable")
                 for variable in variables
             ]
-        resampling = Resampling(np.array([blocks[case] for case in sorted(order)]), confidence, samples, self.seed)
         bar = tqdm(total=len(pieces), desc="scoring", unit="field", disable=True if self.quiet else None)
         with bar:
             for piece, (case, found) in results(do_piece, plan, pieces, self.executor, self.workers):
@@ -225,7 +239,7 @@ class _Job:
                     cards[name][piece.variable].take(case, contribution)
                 bar.update()
         _check_anything_counts(cards, plan)
-        return cards, resampling
+        return cards, labels
 
     def _open(self, path: Path, stack: ExitStack) -> EnsembleSource:
         truth = self.truth
@@ -235,22 +249,33 @@ class _Job:
 
     def _plan(self, sources: Sequence[Sequence[EnsembleSource]], variables: tuple[str, ...]) -> Plan:
         first = sources[0]
-        unknown = [name for name in self.request.thresholds if name not in variables]
-        if unknown:
-            raise InputError(f"thresholds are for scored variables: got {unknown}, there are {list(variables)}")
+        for what, given in (("thresholds", self.request.thresholds), ("ranges", self.request.ranges)):
+            unknown = [name for name in given if name not in variables]
+            if unknown:
+                raise InputError(f"{what} are for scored variables: got {unknown}, there are {list(variables)}")
+        regions = region_numbers(first)
         names = _distinct_names([files[0] for files in sources])
         models = [
-            Model(name, self._members(files[0]), variables, "prediction", tuple(file.path for file in files))
+            Model(
+                name,
+                self._members(files[0]),
+                variables,
+                "prediction",
+                tuple(file.path for file in files),
+                region_numbers(files),
+            )
             for name, files in zip(names, sources, strict=True)
         ]
         paths = tuple(file.path for file in first)
         interpolated = tuple(v for v in variables if all(v in file.input_variables for file in first))
         if interpolated:
-            models.append(Model(INTERPOLATION, 1, interpolated, "input", paths))
+            models.append(Model(INTERPOLATION, 1, interpolated, "input", paths, regions))
         if all(file.has_regression for file in first):
-            models.append(Model(REGRESSION, 1, variables, "regression", paths))
+            models.append(Model(REGRESSION, 1, variables, "regression", paths, regions))
         channels = {variable: first[0].channel(variable) for variable in variables}
-        ranges = {variable: _range(first, variable) for variable in variables}
+        ranges = {
+            variable: self.request.range_of(variable) or _range(first, regions, variable) for variable in variables
+        }
         grid = first[0].grid
         patches = windows_of([file for files in sources for file in files], grid.shape)
         settings = {
@@ -268,16 +293,25 @@ class _Job:
         return members
 
 
-def _range(files: Sequence[EnsembleSource], variable: str) -> tuple[float, float]:
-    """Give the least and the largest value of the truth at some times of each file; 0 and 1 if it has none."""
+def _range(files: Sequence[EnsembleSource], regions: Sequence[int], variable: str) -> tuple[float, float]:
+    """Give the least and the largest value of the truth at some times, however they are split into files.
+
+    Without any value the range is 0 to 1.
+    """
+    cases = sorted(
+        (case, number, index)
+        for number, (file, region) in enumerate(zip(files, regions, strict=True))
+        for index, case in enumerate(cases_of(file, region))
+    )
     ends = []
-    for file in files:
-        chosen = np.unique(np.linspace(0, file.times.size - 1, TRUTHS_FOR_RANGE).astype(int))
-        with blaming(file.path):
-            for index in chosen:
-                values = file.truth(variable, int(index))
-                if np.isfinite(values).any():
-                    ends.append((float(np.nanmin(values)), float(np.nanmax(values))))
+    for region in sorted(set(regions)):
+        own = [place for place in cases if place[0].region == region]
+        for chosen in np.unique(np.linspace(0, len(own) - 1, TRUTHS_FOR_RANGE).astype(int)):
+            _, number, index = own[chosen]
+            with blaming(files[number].path):
+                values = files[number].truth(variable, index)
+            if np.isfinite(values).any():
+                ends.append((float(np.nanmin(values)), float(np.nanmax(values))))
     if not ends:
         return 0.0, 1.0
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
@@ -301,12 +335,6 @@ def _distinct_names(files: Sequence[EnsembleSource]) -> list[str]:
     if len(set(names)) < len(names):
         raise InputError(f"scored files must differ in model name or file name: got {names}")
     return names
-
-
-def _output_paths(output: Path) -> tuple[Path, Path]:
-    """Give the paths of the scores and of their summary."""
-    scores_path = output if output.suffix == ".nc" else output / "scores.nc"
-    return scores_path, scores_path.with_name(f"{scores_path.stem}_summary.csv")
 
 
 __all__ = ["INTERPOLATION", "REGRESSION", "ScoreResult", "score"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
@@ -73,6 +74,93 @@ def reliability_figure(tables: Mapping[str, Float[np.ndarray, "count 2"]]) -> Fi
     beside.set_xlabel("share of members with the event")
     beside.set_ylabel("share of points")
     beside.minorticks_off()
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def scatter_figure(edges: Float[np.ndarray, " edge"], counts: Float[np.ndarray, "bin bin"], label: str) -> Figure:
+    """Draw how often each mean of the members meets each truth, with the diagonal.
+
+    Args:
+        edges: Edges of the bins of both.
+        counts: Points in each pair of bins, those of the truth first.
+        label: Name of the variable, with unit.
+    """
+    figure = Figure(figsize=(4.3, 3.6), layout="constrained")
+    axis = figure.subplots()
+    shown = np.ma.masked_equal(counts.T, 0)
+    mesh = axis.pcolormesh(edges, edges, shown, norm=LogNorm(1, max(counts.max(), 2)), cmap="viridis", rasterized=True)
+    axis.plot(edges[[0, -1]], edges[[0, -1]], "--", color=INK, lw=0.9)
+    axis.set_aspect("equal")
+    axis.set_xlabel(f"truth: {label}")
+    axis.set_ylabel("mean of the members")
+    bar = figure.colorbar(mesh, ax=axis, aspect=25)
+    bar.set_label("points")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def rank_distribution_figure(share: Float[np.ndarray, " rank"]) -> Figure:
+    """Draw how often the truth's rank is below each share of the ranks, with the diagonal of a calibrated one.
+
+    Args:
+        share: Share of each rank.
+    """
+    figure = Figure(figsize=(4.3, 3.2), layout="constrained")
+    axis = figure.subplots()
+    nominal = np.arange(share.size + 1) / share.size
+    axis.plot([0, 1], [0, 1], "--", color=INK, lw=0.9)
+    axis.plot(nominal, np.concatenate([[0.0], np.cumsum(share)]), "o-", ms=3, color=BLUE)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("probability forecast")
+    axis.set_ylabel("how often the truth is below")
+    return figure
+
+
+def maxima_figure(
+    forecast: Float[np.ndarray, "height width"], truth: Float[np.ndarray, "height width"], label: str
+) -> Figure:
+    """Draw annual maxima of truth and members on one scale, and their difference.
+
+    Args:
+        forecast: Annual maximum at each point, mean over members and years.
+        truth: The truth's.
+        label: Name of the variable, with unit.
+    """
+    both = np.stack([forecast, truth])
+    low, high = (float(value) for value in np.nanpercentile(both, [0.5, 99.5]))
+    scale = Scale("viridis", low, high, label)
+    limit = float(np.nanpercentile(np.abs(forecast - truth), 99.5)) or 1.0
+    change = Scale("RdBu_r", -limit, limit, "members minus truth")
+    return panel_figure(
+        [
+            [Panel("truth", truth, scale), Panel("members", forecast, scale)],
+            [Panel("members minus truth", forecast - truth, change)],
+        ],
+        2.8,
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def lead_figure(lines: Mapping[str, tuple[Sequence[float], Sequence[Interval], str]], label: str) -> Figure:
+    """Draw scores over lead time, with intervals.
+
+    Args:
+        lines: Lead times in hours, score at each and colour, by label.
+        label: What the axis says, with unit.
+    """
+    figure = Figure(figsize=(8.4, 3.0), layout="constrained")
+    axis = figure.subplots()
+    for name, (hours, values, colour) in lines.items():
+        axis.plot(hours, [value.estimate for value in values], "o-", ms=4, color=colour, label=name)
+        low, high = [value.low for value in values], [value.high for value in values]
+        axis.fill_between(hours, low, high, color=colour, alpha=0.18, lw=0)
+    axis.set_xlabel("lead time [h]")
+    axis.set_ylabel(label)
+    axis.set_ylim(0, None)
+    axis.legend(loc="best")
     return figure
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from physicsnemo_fs.data.types import Channel
+from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.foreign import EnsembleSource, WithTruth, lead_hours, open_ensemble
 from physicsnemo_fs.metrics.statistics import Case
@@ -26,11 +27,12 @@ class FileFailure(InputError):
     Args:
         path: The file.
         message: Why, in one line.
+        whole_entry: Whether the other files of its entry cannot be scored either.
     """
 
-    def __init__(self, path: Path, message: str):
+    def __init__(self, path: Path, message: str, whole_entry: bool = False):
         super().__init__(message)
-        self.path = path
+        self.path, self.whole_entry = path, whole_entry
 
 
 @contextmanager
@@ -128,6 +130,33 @@ def open_source(path: Path, truth: Path | None = None, preset: str = "none") -> 
         return source
 
 
+def region_numbers(files: Sequence[EnsembleSource]) -> tuple[int, ...]:
+    """Number the region of each file: files at the same places with different times are parts of one region.
+
+    Places are those of geographic grids; files of planes are regions of their own.
+    """
+    numbers: list[int] = []
+    known: list[tuple[Grid, set[Case]]] = []
+    for file in files:
+        cases = set(cases_of(file))
+        place = next(
+            (n for n, (grid, seen) in enumerate(known) if _same_place(grid, file.grid) and not seen & cases), None
+        )
+        if place is None:
+            place = len(known)
+            known.append((file.grid, set()))
+        known[place][1].update(cases)
+        numbers.append(place)
+    return tuple(numbers)
+
+
+def _same_place(first: Grid, second: Grid) -> bool:
+    positions = [(grid.latitude, grid.longitude) for grid in (first, second)]
+    if first.shape != second.shape or any(part is None for pair in positions for part in pair):
+        return False
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(*positions, strict=True))
+
+
 def check_regions(models: Sequence[Sequence[EnsembleSource]], variables: tuple[str, ...]) -> None:
     """Require every model to have as many regions, and all of them one shape, spacing and set of members.
 
@@ -135,11 +164,14 @@ def check_regions(models: Sequence[Sequence[EnsembleSource]], variables: tuple[s
         FileFailure: Naming the first that does not fit.
     """
     first = models[0][0]
-    for files in models:
-        if len(files) != len(models[0]):
-            raise InputError(
-                f"every model must have the same regions: got {len(models[0])} files with {first.path.name} and "
-                f"{len(files)} with {files[0].path.name}"
+    counts = [1 + max(region_numbers(files)) for files in models]
+    for files, count in zip(models, counts, strict=True):
+        if count != counts[0]:
+            raise FileFailure(
+                files[0].path,
+                f"every model must have the same regions: got {counts[0]} with {first.path.name} and {count} with "
+                f"{files[0].path.name}",
+                whole_entry=True,
             )
         for file in files:
             if file.grid.shape != first.grid.shape or not np.allclose(file.grid.extent, first.grid.extent, rtol=1e-3):
@@ -157,6 +189,14 @@ def check_regions(models: Sequence[Sequence[EnsembleSource]], variables: tuple[s
             absent = [variable for variable in variables if variable not in file.variables]
             if absent:
                 raise FileFailure(file.path, f"{file.path.name} must predict {list(variables)}: {absent} are missing")
+            for variable in variables:
+                own, theirs = (each.channel(variable).unit for each in (file, first))
+                if _told_apart(own, theirs):
+                    raise FileFailure(
+                        file.path,
+                        f"{file.path.name} must have the units of {first.path.name}: {variable!r} is in {own!r} and in "
+                        f"{theirs!r}; convert one of them",
+                    )
     for file in models[0][1:]:
         if scored_variables(file) != variables:
             raise FileFailure(file.path, f"{file.path.name} must predict {list(variables)}, as {first.path.name} does")
@@ -180,6 +220,12 @@ def scored_variables(file: EnsembleSource) -> tuple[str, ...]:
             )
         if not file.times.size:
             raise InputError(f"{file.path.name} must hold one time or more: it holds none")
+        cases = cases_of(file)
+        if len(set(cases)) < len(cases):
+            twice = next(case for case in cases if cases.count(case) > 1)
+            raise InputError(
+                f"{file.path.name} must hold each time once: {np.datetime64(twice.time, 'ns')} is there twice"
+            )
         for variable in variables:
             shape = file.truth(variable, 0).shape
             if shape != file.grid.shape:
@@ -187,7 +233,18 @@ def scored_variables(file: EnsembleSource) -> tuple[str, ...]:
                     f"prediction and truth of {file.path.name} must have one grid: {variable!r} has "
                     f"{file.grid.shape} and {shape}"
                 )
+            units = [file.channel(variable, group).unit for group in ("prediction", "truth")]
+            if _told_apart(*units):
+                raise InputError(
+                    f"prediction and truth of {file.path.name} must have one unit: {variable!r} is in {units[0]!r} and "
+                    f"in {units[1]!r}; convert one of them"
+                )
     return variables
+
+
+def _told_apart(first: str, second: str) -> bool:
+    """Say whether two units differ; the unit of files without one is 1, which says nothing."""
+    return "1" not in (first, second) and same_unit(first) != same_unit(second)
 
 
 def cases_of(file: EnsembleSource, region: int = 0) -> list[Case]:
@@ -195,33 +252,48 @@ def cases_of(file: EnsembleSource, region: int = 0) -> list[Case]:
     return [Case.of(time, region, lead) for time, lead in zip(file.times, lead_hours(file), strict=True)]
 
 
-def independent_blocks(files: Sequence[EnsembleSource]) -> Mapping[Case, int]:
-    """Number the block of each case; those of different regions differ."""
-    labels = {
-        case: (region, int(block))
-        for region, file in enumerate(files)
+def block_labels(files: Sequence[EnsembleSource], regions: Sequence[int]) -> dict[Case, int]:
+    """Give the label of the block of each case, as the files have it."""
+    return {
+        case: int(block)
+        for file, region in zip(files, regions, strict=True)
         for case, block in zip(cases_of(file, region), file.blocks, strict=True)
     }
-    numbers = {label: number for number, label in enumerate(sorted(set(labels.values())))}
-    return {case: numbers[label] for case, label in labels.items()}
 
 
-def check_cases(files: Sequence[EnsembleSource]) -> None:
-    """Require further files to have the cases of the first.
+def block_numbers(labels: Mapping[Case, int]) -> np.ndarray:
+    """Number the independent blocks of cases, in the order of the cases; those of different regions differ.
+
+    Example:
+        >>> block_numbers({Case(0, 2): 7, Case(1, 0): 5, Case(0, 1): 5, Case(0, 3): 7}).tolist()
+        [0, 1, 1, 2]
+    """
+    pairs = [(case.region, labels[case]) for case in sorted(labels)]
+    known = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
+    return np.array([known[pair] for pair in pairs], dtype=np.int64)
+
+
+def check_cases(models: Sequence[Sequence[EnsembleSource]]) -> None:
+    """Require further models to have the cases of the first.
 
     Raises:
         FileFailure: Naming the first that lacks some.
     """
-    first = files[0]
-    for file in files[1:]:
-        known = set(cases_of(file))
-        absent = [case for case in cases_of(first) if case not in known]
+    first = _cases_of_model(models[0])
+    for files in models[1:]:
+        known = set(_cases_of_model(files))
+        absent = [case for case in first if case not in known]
         if absent:
+            named = next(file for file, n in zip(files, region_numbers(files), strict=True) if n == absent[0].region)
             raise FileFailure(
-                file.path,
-                f"{file.path.name} must have the times of {first.path.name}: {len(absent)} of "
-                f"{first.times.size} are missing, first {np.datetime64(absent[0].time, 'ns')}",
+                named.path,
+                f"{named.path.name} must have the times of {models[0][0].path.name}: {len(absent)} of {len(first)} are "
+                f"missing, first {np.datetime64(absent[0].time, 'ns')}",
             )
+
+
+def _cases_of_model(files: Sequence[EnsembleSource]) -> list[Case]:
+    return [case for file, region in zip(files, region_numbers(files), strict=True) for case in cases_of(file, region)]
 
 
 def check_truth(expected: np.ndarray, found: np.ndarray, variable: str, path: Path, time: np.datetime64) -> None:

@@ -18,6 +18,7 @@ from physicsnemo_fs.io.layout import CALENDAR, encode_times
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling
 from physicsnemo_fs.metrics.scorecard import Scorecard, paired_crps_ratio
 from physicsnemo_fs.metrics.special import distribution_scores
+from physicsnemo_fs.metrics.statistics import Case
 from physicsnemo_fs.pipelines.score_store import write_sums
 
 MISSING_POINTS = "missing_points"
@@ -109,8 +110,8 @@ def _metric_rows(
     text = "" if lead is None else f"{lead:g}"
     rows = []
     for metric in card.all_metrics(area):
-        value = card.interval(metric.name, resampling, area, lead)
-        words = card.estimator(metric.name, area)
+        value = card.interval_of(metric, resampling, area, lead)
+        words = card.words_of(metric, area)
         row = _row(model, metric.name, variable, card, value, words, area, text)
         rows.append(row if lead is None else replace(row, n_times=int((card.leads == lead).sum())))
     return rows
@@ -121,7 +122,13 @@ def _special_rows(model: str, variable: str, card: Scorecard, resampling: Resamp
     return [_row(model, name, variable, card, value, words) for name, (value, words) in found.items()]
 
 
-def write_scores(path: Path, cards: Cards, resampling: Resampling, attributes: Mapping[str, object]) -> None:
+def output_paths(output: Path) -> tuple[Path, Path]:
+    """Give the paths of the scores and of their summary, from a folder or from the name of the ``.nc`` file."""
+    scores_path = output if output.suffix == ".nc" else output / "scores.nc"
+    return scores_path, scores_path.with_name(f"{scores_path.stem}_summary.csv")
+
+
+def write_scores(path: Path, cards: Cards, resampling: Resampling, labels: Mapping[Case, int]) -> None:
     """Write the scores of each time as NetCDF, whole or not at all.
 
     The root holds one variable ``(metric, time)`` for each variable of the first model, as CorrDiff's scorer
@@ -133,7 +140,7 @@ def write_scores(path: Path, cards: Cards, resampling: Resampling, attributes: M
         path: Final name.
         cards: Scorecards by model and variable.
         resampling: How intervals were made.
-        attributes: Further attributes of the root.
+        labels: Block of each case.
     """
     first = next(iter(cards))
     with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as dataset:
@@ -149,7 +156,7 @@ def write_scores(path: Path, cards: Cards, resampling: Resampling, attributes: M
                 "confidence": resampling.confidence,
                 "bootstrap_samples": resampling.samples,
                 "independent_blocks": len(np.unique(resampling.blocks)),
-                **attributes,
+                "seed": resampling.seed,
             }
         )
         _write_metrics(dataset, cards[first])
@@ -160,12 +167,12 @@ def write_scores(path: Path, cards: Cards, resampling: Resampling, attributes: M
             _write_metrics(group, by_variable)
             for variable, each in by_variable.items():
                 _write_distributions(group, variable, each)
-                write_sums(group.createGroup(f"sums/{variable}"), each, resampling.blocks)
+                write_sums(group.createGroup(f"sums/{variable}"), each, labels)
 
 
 def _write_metrics(group: netCDF4.Dataset | netCDF4.Group, cards: Mapping[str, Scorecard]) -> None:
     card = next(iter(cards.values()))
-    known = {name: each.estimator(name) for each in cards.values() for name in each.metric_names}
+    known = {metric.name: each.words_of(metric) for each in cards.values() for metric in each.all_metrics()}
     names = (*known, MISSING_POINTS)
     group.createDimension("metric", len(names))
     group.createDimension("time", len(card.times))
@@ -211,8 +218,17 @@ def _write_distributions(group: netCDF4.Group, variable: str, card: Scorecard) -
     histogram[:] = card.rank_frequencies()
     if card.setting.edges:
         _write_values(group, variable, card)
-    if "crps" in card.maps.sums:
-        _write_maps(group, variable, card)
+    fields = {
+        f"{name}_map": (card.maps.mean(name), f"{words}, first region")
+        for name, words in (("crps", "mean CRPS (fair; of one member its absolute error)"), ("error", "mean error"))
+        if name in card.maps.sums
+    }
+    maxima = card.maxima.maps()
+    if maxima is not None:
+        words = "annual maximum, mean over years"
+        fields["annual_maximum_map"] = (maxima[0], f"{words} and members, first region")
+        fields["truth_annual_maximum_map"] = (maxima[1], f"{words}, of the truth, first region")
+    _write_maps(group, variable, card, fields)
 
 
 def _write_values(group: netCDF4.Group, variable: str, card: Scorecard) -> None:
@@ -240,16 +256,18 @@ def _write_table(group: netCDF4.Group, variable: str, card: Scorecard, threshold
     table[:] = card.statistics[f"event_{threshold:g}"].mean()
 
 
-def _write_maps(group: netCDF4.Group, variable: str, card: Scorecard) -> None:
-    if "y" not in group.dimensions:
+def _write_maps(
+    group: netCDF4.Group, variable: str, card: Scorecard, fields: Mapping[str, tuple[np.ndarray, str]]
+) -> None:
+    if fields and "y" not in group.dimensions:
         group.createDimension("y", card.grid.shape[0])
         group.createDimension("x", card.grid.shape[1])
-    for name, words in (("crps", "mean CRPS (fair; of one member its absolute error)"), ("error", "mean error")):
+    for name, (values, words) in fields.items():
         field = group.createVariable(
-            f"{variable}_{name}_map", np.float32, ("y", "x"), compression="zlib", complevel=1, fill_value=np.nan
+            f"{variable}_{name}", np.float32, ("y", "x"), compression="zlib", complevel=1, fill_value=np.nan
         )
-        field.setncatts({"units": card.unit, "long_name": f"{words}, first region"})
-        field[:] = card.maps.mean(name)
+        field.setncatts({"units": card.unit, "long_name": words})
+        field[:] = values
 
 
 def format_table(rows: Sequence[ScoreRow], confidence: float) -> str:

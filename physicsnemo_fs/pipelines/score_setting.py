@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.data.vocabulary import conversion
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.metrics.distributions import histogram_edges
@@ -23,7 +24,16 @@ from physicsnemo_fs.metrics.measures import POOLING, WINDOWS, Setting
 from physicsnemo_fs.metrics.phases import phase_of
 
 RAIN_NAMES = re.compile(r"^(tp|pr|prate|rain|rainfall|precip|precipitation|apcp)", re.IGNORECASE)
-RAIN_UNITS = {"mm": 1.0, "kg m-2": 1.0, "mm h-1": 1.0, "mm d-1": 1.0, "mm day-1": 1.0, "m": 1e-3}
+RAIN_UNITS = {
+    "mm": 1.0,
+    "kg m-2": 1.0,
+    "mm h-1": 1.0,
+    "mm d-1": 1.0,
+    "mm day-1": 1.0,
+    "m": 1e-3,
+    "kg m-2 s-1": 1 / 86400,
+}
+"""What 1 mm is in each: of the time between two fields, of an hour or a day for rates, of a day for fluxes."""
 RAIN_THRESHOLDS = (1.0, 10.0, 25.0, 50.0, 200.0)
 """Of Fathom's routine, in mm; classes 0-1-10-25-50-200."""
 
@@ -47,9 +57,11 @@ class Request:
         areas: Boxes ``[south, north, west, east]`` by name.
         mask: ``file.nc:variable``, or ``None``.
         weights: ``"none"``, ``"area"`` or ``file.nc:variable``.
+        ranges: By variable ``[least, largest]`` value of its histogram; taken from the truth where it is not given.
+            Scores of parts merge only if they have one range.
 
     Raises:
-        InputError: If the preset is unknown.
+        InputError: If the preset is unknown, or a range is none.
     """
 
     preset: str = "none"
@@ -59,10 +71,19 @@ class Request:
     areas: Mapping[str, Sequence[float]] = field(default_factory=dict)
     mask: str | None = None
     weights: str = "none"
+    ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self):
+        for name, ends in self.ranges.items():
+            if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+                raise InputError(f"the range of {name!r} must be [least, largest], the least first: got {list(ends)}")
         if self.preset not in ("none", "precipitation", "climate", "fluid", "insar"):
             raise InputError(f"preset must be none, precipitation, climate, fluid or insar: got {self.preset!r}")
+
+    def range_of(self, variable: str) -> tuple[float, float] | None:
+        """Give the range of a variable, or ``None`` if none was given."""
+        ends = self.ranges.get(variable)
+        return None if ends is None else (float(ends[0]), float(ends[1]))
 
 
 def windows_of(files: Sequence[EnsembleSource], shape: tuple[int, int]) -> str:
@@ -117,14 +138,14 @@ def _is_rain(channel: Channel) -> bool:
 
 
 def threshold(value: Any, channel: Channel) -> float:
-    """Read a threshold: a number in the variable's unit, or a number with that unit.
+    """Read a threshold: a number in the variable's unit, or a number with that unit or one that converts to it.
 
     Raises:
-        InputError: If it is no number, or of another unit.
+        InputError: If it is no number, or of a unit that does not convert.
 
     Example:
-        >>> threshold("10 mm/h", Channel("tp", "mm h-1")), threshold(5, Channel("tp", "mm h-1"))
-        (10.0, 5.0)
+        >>> threshold("10 mm/h", Channel("tp", "mm h-1")), threshold("5 mm", Channel("tp", "m"))
+        (10.0, 0.005)
     """
     match = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*", str(value))
     try:
@@ -133,11 +154,14 @@ def threshold(value: Any, channel: Channel) -> float:
         number = float("nan")
     if match is None or not np.isfinite(number):
         raise InputError(f"a threshold must be a number, with the unit {channel.unit!r} or without: got {value!r}")
-    if match[2] and _plain(match[2]) != _plain(channel.unit):
+    if not match[2] or _plain(match[2]) == _plain(channel.unit):
+        return number
+    change = conversion(match[2], channel.unit)
+    if change is None:
         raise InputError(
             f"thresholds of {channel.name!r} must be in its unit {channel.unit!r}: got {value!r}; convert the number"
         )
-    return number
+    return float(change(number))
 
 
 def _plain(unit: str) -> str:

@@ -3,6 +3,8 @@
 """Scorecards in ``scores.nc``: their sums by case, so that scores can be compared and merged without the samples."""
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,37 +19,50 @@ from physicsnemo_fs.metrics.scorecard import Contribution, Scorecard
 from physicsnemo_fs.metrics.statistics import Case, FieldSum
 
 Stored = dict[str, dict[str, tuple[Scorecard, dict[Case, int]]]]
-"""Scorecard and block of each case, by model and variable."""
+"""Scorecard and label of the block of each case, by model and variable."""
 
 
-def write_sums(group: netCDF4.Group, card: Scorecard, blocks: np.ndarray) -> None:
-    """Write a scorecard's sums, for :func:`read_sums`; annual maxima and maps are not kept.
+def write_sums(group: netCDF4.Group, card: Scorecard, labels: Mapping[Case, int]) -> None:
+    """Write all that a scorecard has summed, for :func:`read_sums`.
 
     Args:
         group: An empty group.
         card: The scorecard.
-        blocks: Block of each of its cases.
+        labels: Block of each case.
     """
     group.createDimension("case", len(card.cases))
     group.setncattr("card", json.dumps(_description(card)))
+    blocks = np.array([labels[case] for case in card.cases], dtype=np.int64)
     columns = {"region": card.regions, "time": card.times.astype(np.int64), "lead": card.leads, "block": blocks}
     for name, values in columns.items():
         group.createVariable(name, values.dtype, ("case",))[:] = values
-    for number, area in enumerate(card.areas):
-        inner = group.createGroup(f"area_{number}")
-        inner.setncattr("area", area)
-        for name, statistic in card.statistics_of(area).items():
-            _write_statistic(inner.createGroup(name), statistic.sums, statistic.weights, statistic.missing)
+    keys = [(area, name) for area in card.areas for name in card.statistics_of(area)]
+    statistics = [card.statistics_of(area)[name] for area, name in keys]
+    shapes = [statistic.sums.shape[1:] for statistic in statistics]
+    group.setncattr("statistics", json.dumps([[*key, shape] for key, shape in zip(keys, shapes, strict=True)]))
+    group.createDimension("statistic", len(keys))
+    group.createDimension("value", sum(math.prod(shape) for shape in shapes))
+    totals = np.concatenate([statistic.sums.reshape(len(card.cases), -1) for statistic in statistics], axis=1)
+    group.createVariable("total", np.float64, ("case", "value"))[:] = totals
+    for name, kind in (("weights", np.float64), ("missing", np.int64)):
+        each = np.stack([getattr(statistic, name) for statistic in statistics], axis=1)
+        group.createVariable(name, kind, ("case", "statistic"))[:] = each
+    if card.maps.sums or card.maxima.fields:
+        _write_fields(group, card)
 
 
-def _write_statistic(group: netCDF4.Group, sums: np.ndarray, weights: np.ndarray, missing: np.ndarray) -> None:
-    names = ["case"]
-    for axis, size in enumerate(sums.shape[1:]):
-        group.createDimension(f"axis_{axis}", size)
-        names.append(f"axis_{axis}")
-    group.createVariable("total", np.float64, names)[:] = sums
-    group.createVariable("weight", np.float64, ("case",))[:] = weights
-    group.createVariable("missing", np.int64, ("case",))[:] = missing
+def _write_fields(group: netCDF4.Group, card: Scorecard) -> None:
+    for name, size in zip(("y", "x", "member"), (*card.grid.shape, 1 + card.members), strict=True):
+        group.createDimension(name, size)
+    packed: dict[str, Any] = {"compression": "zlib", "complevel": 1}
+    for name, values in card.maps.sums.items():
+        group.createVariable(f"map_{name}", np.int64, ("y", "x"), **packed)[:] = values
+    for (region, year), fields in card.maxima.fields.items():
+        variable = group.createVariable(f"maxima_{region}_{year}", np.float32, ("member", "y", "x"), **packed)
+        variable.setncatts(
+            {"region": region, "year": year, "comment": "largest values of the truth, then of the members"}
+        )
+        variable[:] = fields
 
 
 def _description(card: Scorecard) -> dict:
@@ -57,6 +72,7 @@ def _description(card: Scorecard) -> dict:
         "variable": card.variable,
         "unit": card.unit,
         "kmax": card.kmax,
+        "places": card.places,
         "setting": asdict(card.setting),
         "grid": {
             "shape": grid.shape,
@@ -94,20 +110,33 @@ def _read_card(group: netCDF4.Group) -> tuple[Scorecard, dict[Case, int]]:
     known: dict[str, Any] = json.loads(group.card)
     setting = Setting(**_tuples(known["setting"]))
     about = _tuples(known["grid"])
-    areas = {inner.area: np.ones(about["shape"], dtype=bool) for inner in group.groups.values() if inner.area}
+    statistics = [(area, name, tuple(shape)) for area, name, shape in json.loads(group.statistics)]
+    areas = {area: np.ones(about["shape"], dtype=bool) for area, _, _ in statistics if area}
     options = {"variable": known["variable"], "unit": known["unit"], "kmax": known["kmax"]}
     card = Scorecard(Grid(**about), known["members"], areas=areas, setting=setting, **options)
+    card.places = known["places"]
     columns = [np.ma.getdata(group[name][:]) for name in ("region", "time", "lead", "block")]
     cases = [Case(int(region), int(time), float(lead)) for region, time, lead, _ in zip(*columns, strict=True)]
-    sums: list[dict[tuple[str, str], FieldSum]] = [{} for _ in cases]
-    for inner in group.groups.values():
-        for name, statistic in inner.groups.items():
-            total, weight, missing = (np.ma.getdata(statistic[part][:]) for part in ("total", "weight", "missing"))
-            for place, entry in enumerate(sums):
-                entry[inner.area, name] = FieldSum(total[place], float(weight[place]), int(missing[place]))
-    for case, entry in zip(cases, sums, strict=True):
-        card.take(case, Contribution(entry, {}))
+    total, weight, missing = (np.ma.getdata(group[name][:]) for name in ("total", "weights", "missing"))
+    ends = np.cumsum([0, *(math.prod(shape) for _, _, shape in statistics)])
+    for place, case in enumerate(cases):
+        sums = {
+            (area, name): FieldSum(
+                total[place, ends[i] : ends[i + 1]].reshape(shape), float(weight[place, i]), int(missing[place, i])
+            )
+            for i, (area, name, shape) in enumerate(statistics)
+        }
+        card.take(case, Contribution(sums, {}))
+    _read_fields(group, card)
     return card, {case: int(block) for case, block in zip(cases, columns[3], strict=True)}
+
+
+def _read_fields(group: netCDF4.Group, card: Scorecard) -> None:
+    maps = {name[4:]: np.ma.getdata(v[:]) for name, v in group.variables.items() if name.startswith("map_")}
+    card.maps = card.maps.plus(maps)
+    for name, variable in group.variables.items():
+        if name.startswith("maxima_"):
+            card.maxima.fields[int(variable.region), int(variable.year)] = np.ma.getdata(variable[:])
 
 
 def _tuples(record: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def request_of(config: ScoreConfig) -> Request:
     """Turn the configuration into a request.
 
     Raises:
-        InputError: If thresholds or areas are no mappings of lists.
+        InputError: If thresholds, areas or ranges are no mappings of lists.
     """
     return Request(
         config.preset,
@@ -72,6 +72,7 @@ def request_of(config: ScoreConfig) -> Request:
         _lists("areas", config.areas, "{alps: [43, 49, 5, 17]}"),
         config.mask,
         config.weights,
+        _lists("ranges", config.ranges, "{t2m: [230, 320]}"),
     )
 
 

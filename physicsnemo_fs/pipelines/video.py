@@ -22,6 +22,7 @@ from physicsnemo_fs.files import atomic_path
 from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.pipelines.figures import STYLE, Panel, Scale, field_scale, save_figure, spread_scale
+from physicsnemo_fs.pipelines.map_axes import can_map, map_axis
 from physicsnemo_fs.pipelines.numerals import unit_text
 from physicsnemo_fs.pipelines.score_files import open_source
 
@@ -170,8 +171,7 @@ def _panels(
 
 
 def _map_grid(source: EnsembleSource, config: PictureConfig) -> Grid | None:
-    geographic = source.grid.latitude is not None and source.grid.longitude is not None
-    return source.grid if config.maps and geographic and find_spec("cartopy") is not None else None
+    return source.grid if config.maps and can_map(source.grid) else None
 
 
 @matplotlib.rc_context(STYLE)
@@ -215,25 +215,7 @@ def _axis(figure: Figure, place: tuple[int, int, int], panel: Panel, grid: Grid 
         axis.set_yticks([])
         axis.grid(False)
         return axis
-    import cartopy.crs as ccrs
-
-    plate = ccrs.PlateCarree()
-    axis = figure.add_subplot(*place, projection=_projection(grid))
-    axis.pcolormesh(grid.longitude, grid.latitude, panel.field, transform=plate, shading="nearest", **limits)
-    axis.gridlines(linewidth=0.3, alpha=0.6)
-    return axis
-
-
-def _projection(grid: Grid) -> Any:
-    """Give the map projection of a grid: its own if it is Lambert's conformal conic, else longitude and latitude."""
-    import cartopy.crs as ccrs
-
-    known = grid.projection or {}
-    if known.get("grid_mapping_name") != "lambert_conformal_conic":
-        return ccrs.PlateCarree()
-    parallels = np.atleast_1d(known.get("standard_parallel", (33.0, 45.0))).tolist()
-    middle = (known.get("longitude_of_central_meridian", 0.0), known.get("latitude_of_projection_origin", 0.0))
-    return ccrs.LambertConformal(*(float(np.ravel(value)[0]) for value in middle), standard_parallels=parallels)
+    return map_axis(figure, place, panel.field, grid, **limits)
 
 
 def _pixels(figure: Figure, dpi: int) -> np.ndarray:

@@ -317,8 +317,11 @@ def test_models_are_compared_region_by_region(tmp_path):
 def test_regions_that_do_not_belong_together_are_refused(tmp_path):
     pattern = two_regions(tmp_path)
     alone = write_samples(tmp_path / "single.nc", model_name="single")
-    with pytest.raises(InputError, match=r"same regions: got 2 files with demo_0\.nc and 1 with single\.nc"):
-        score([pattern, alone], tmp_path / "scores", quiet=True)
+    result = score([pattern, alone], tmp_path / "scores", bootstrap_samples=10, quiet=True)
+    assert result.failures == (
+        (alone, "every model must have the same regions: got 2 with demo_0.nc and 1 with single.nc"),
+    )
+    assert result.row("demo", "mae", "t2m").n_times == 16
     write_samples(tmp_path / "demo_1.nc", members=5, truth=truths(1))
     result = score([pattern], tmp_path / "scores", bootstrap_samples=10, quiet=True)
     assert "must have the 4 members of demo_0.nc: demo_1.nc has 5" in result.failures[0][1]

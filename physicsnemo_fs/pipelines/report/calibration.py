@@ -13,6 +13,7 @@ from physicsnemo_fs.metrics.bootstrap import Interval, Resampling, block_bootstr
 
 SPREAD_BINS = 10
 TIMES_FOR_BINS = 16
+SCATTER_BINS = 90
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,42 @@ class Calibration:
     rank_band: Float[np.ndarray, " rank"]
     spread: Float[np.ndarray, " bin"]
     error: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How often each mean of the members meets each truth.
+
+    Args:
+        edges: Edges of the bins of both.
+        counts: Points in each pair of bins, those of the truth first.
+        times: Number of times that were read.
+    """
+
+    edges: Float[np.ndarray, " edge"]
+    counts: Float[np.ndarray, "bin bin"]
+    times: int
+
+
+def read_scatter(file: EnsembleSource, variable: str, most_times: int = TIMES_FOR_BINS) -> Scatter | None:
+    """Count pairs of truth and mean of the members at some times, evenly spread.
+
+    Args:
+        file: A file with truth.
+        variable: Name of the variable.
+        most_times: Most times to read.
+
+    Returns:
+        The counts; ``None`` where no point has both.
+    """
+    chosen = evenly_spread(file.times.size, min(most_times, file.times.size))
+    pairs = [_valid_points(file, variable, place) for place in chosen]
+    means, truths = (np.concatenate(part) for part in zip(*((e.mean(axis=0), t) for t, e in pairs), strict=True))
+    if not truths.size:
+        return None
+    low, high = min(means.min(), truths.min()), max(means.max(), truths.max())
+    edges = np.linspace(low, high if high > low else low + 1.0, SCATTER_BINS + 1)
+    return Scatter(edges, np.histogram2d(truths, means, bins=(edges, edges))[0], len(chosen))
 
 
 def read_calibration(

@@ -16,11 +16,12 @@ from physicsnemo_fs.io.foreign import EnsembleSource
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling, block_bootstrap
 from physicsnemo_fs.metrics.consistency import Consistency
-from physicsnemo_fs.pipelines.report.calibration import Calibration, read_calibration
+from physicsnemo_fs.pipelines.report.calibration import Calibration, Scatter, read_calibration, read_scatter
 from physicsnemo_fs.pipelines.report.resolutions import SameSeed, read_same_seed
 from physicsnemo_fs.pipelines.score import REGRESSION, ScoreResult
 
 SHOWN_MEMBERS = 3
+SCATTER_TIMES = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ModelScores:
         events: Table of forecasts and occurrences by threshold.
         crps_map: Mean CRPS at each point, ``None`` without maps.
         error_map: Mean error at each point.
+        maxima: Annual maximum at each point, of the members and of the truth; ``None`` without.
     """
 
     times: np.ndarray
@@ -54,6 +56,7 @@ class ModelScores:
     events: dict[float, Float[np.ndarray, "count 2"]]
     crps_map: Float[np.ndarray, "height width"] | None
     error_map: Float[np.ndarray, "height width"] | None
+    maxima: tuple[np.ndarray, np.ndarray] | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Moment:
         truth: The truth.
         regression: The regression mean, or ``None``.
         members: The first members.
+        mean: Mean of all members.
         spread: Standard deviation of all members, ``ddof=1``.
     """
 
@@ -99,6 +103,7 @@ class Moment:
     truth: Float[np.ndarray, "height width"]
     regression: Float[np.ndarray, "height width"] | None
     members: Float[np.ndarray, "member height width"]
+    mean: Float[np.ndarray, "height width"]
     spread: Float[np.ndarray, "height width"]
 
 
@@ -117,6 +122,7 @@ class Evidence:
         scores: The same by time and scale.
         moment: One time.
         calibration: Ranks and spread; ``None`` for a single member.
+        scatter: Mean of the members against truth; ``None`` where nothing is known.
         rmse_ratio: RMSE of the ensemble mean over the regression's, ``None`` without regression.
         consistency: How well the two resolutions agree, if there are two.
         pair: One member at both.
@@ -135,6 +141,7 @@ class Evidence:
     scores: Scores
     moment: Moment
     calibration: Calibration | None
+    scatter: Scatter | None
     rmse_ratio: Interval | None
     consistency: Consistency | None
     pair: SameSeed | None
@@ -208,6 +215,7 @@ def gather(
         calibration=None
         if len(samples.members) < 2
         else read_calibration(samples, variable, scores.resampling(samples.blocks), most_times),
+        scatter=read_scatter(samples, variable, most_times or SCATTER_TIMES),
         rmse_ratio=None
         if regression is None or len(ensemble.times) != len(order)
         else rmse_ratio(ensemble, regression, scores.resampling(samples.blocks[order])),
@@ -238,28 +246,7 @@ def read_scores(path: Path, variable: str) -> Scores:
         for child in tree["models"].children.values():
             group = child.to_dataset()
             if variable in group:
-                table = group[variable].to_pandas()
-                found[str(group.attrs["model"])] = (
-                    int(group.attrs["position"]),
-                    ModelScores(
-                        times=group["time"].values.astype("datetime64[ns]"),
-                        regions=_optional(group, "region").astype(int),
-                        metrics={str(name): row.to_numpy() for name, row in table.iterrows()},
-                        power=group[f"{variable}_power"].values,
-                        truth_power=group[f"{variable}_truth_power"].values,
-                        ranks=group[f"{variable}_rank_histogram"].values,
-                        values=_optional(group, f"{variable}_values"),
-                        histogram=_optional(group, f"{variable}_histogram"),
-                        truth_histogram=_optional(group, f"{variable}_truth_histogram"),
-                        events={
-                            float(table.attrs["threshold"]): table.values
-                            for name, table in group.items()
-                            if str(name).startswith(f"{variable}_event_")
-                        },
-                        crps_map=group[f"{variable}_crps_map"].values if f"{variable}_crps_map" in group else None,
-                        error_map=group[f"{variable}_error_map"].values if f"{variable}_error_map" in group else None,
-                    ),
-                )
+                found[str(group.attrs["model"])] = (int(group.attrs["position"]), _model_scores(group, variable))
         about = dict(tree.attrs)
     if not found:
         raise InputError(f"{path.name} must hold scores of {variable!r}: no model there has it")
@@ -269,6 +256,32 @@ def read_scores(path: Path, variable: str) -> Scores:
         int(about["independent_blocks"]),
         int(about["bootstrap_samples"]),
         int(about["seed"]),
+    )
+
+
+def _model_scores(group: xr.Dataset, variable: str) -> ModelScores:
+    def field(name: str) -> np.ndarray | None:
+        return group[f"{variable}_{name}"].values if f"{variable}_{name}" in group else None
+
+    maxima, truth_maxima = field("annual_maximum_map"), field("truth_annual_maximum_map")
+    return ModelScores(
+        times=group["time"].values.astype("datetime64[ns]"),
+        regions=_optional(group, "region").astype(int),
+        metrics={str(name): row.to_numpy() for name, row in group[variable].to_pandas().iterrows()},
+        power=group[f"{variable}_power"].values,
+        truth_power=group[f"{variable}_truth_power"].values,
+        ranks=group[f"{variable}_rank_histogram"].values,
+        values=_optional(group, f"{variable}_values"),
+        histogram=_optional(group, f"{variable}_histogram"),
+        truth_histogram=_optional(group, f"{variable}_truth_histogram"),
+        events={
+            float(table.attrs["threshold"]): table.values
+            for name, table in group.items()
+            if str(name).startswith(f"{variable}_event_")
+        },
+        crps_map=field("crps_map"),
+        error_map=field("error_map"),
+        maxima=None if maxima is None or truth_maxima is None else (maxima, truth_maxima),
     )
 
 
@@ -338,5 +351,6 @@ def read_moment(file: EnsembleSource, variable: str, time: np.datetime64) -> Mom
         truth=file.truth(variable, index),
         regression=file.regression(variable, index) if file.has_regression else None,
         members=members[:SHOWN_MEMBERS],
+        mean=members.mean(axis=0),
         spread=members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(members.shape[1:]),
     )

@@ -12,7 +12,7 @@ from physicsnemo_fs.pipelines.numerals import interval_text, number, unit_text
 from physicsnemo_fs.pipelines.report import score_sentences
 from physicsnemo_fs.pipelines.report.evidence import Evidence
 from physicsnemo_fs.pipelines.report.page import Cell, folded, heading, paragraph, picture, side_by_side, table
-from physicsnemo_fs.pipelines.report.sections import axis_label, baselines, brackets, model_label
+from physicsnemo_fs.pipelines.report.sections import axis_label, baselines, brackets, count_text, model_label
 from physicsnemo_fs.pipelines.score_output import ScoreRow
 
 
@@ -44,6 +44,37 @@ def distribution(evidence: Evidence) -> list[str]:
             "The outermost bins also hold what lies beyond.",
         ),
     ]
+
+
+def scatter(evidence: Evidence) -> list[str]:
+    """Show the mean of the members against the truth, and the distribution of ranks."""
+    if evidence.scatter is None:
+        return []
+    parts = [
+        picture(
+            score_figures.scatter_figure(evidence.scatter.edges, evidence.scatter.counts, axis_label(evidence)),
+            f"{evidence.tag}scatter",
+            f"Density of the mean of the members of {evidence.name} over the truth, with the diagonal.",
+            f"All points of {count_text(evidence.scatter.times, 'time')}, on a logarithmic scale of colours. The "
+            "mean of the members is smoother than the truth, so that its largest values are smaller.",
+            wide=False,
+        )
+    ]
+    if evidence.members > 1:
+        ranks = evidence.scores.models[evidence.ensemble].ranks
+        error = evidence.interval(evidence.ensemble, "ece")
+        parts.append(
+            picture(
+                score_figures.rank_distribution_figure(ranks),
+                f"{evidence.tag}rank-distribution",
+                "How often the truth is below each quantile of the members, with the diagonal.",
+                "How often the truth lies below each quantile of the members, against how often it should. Steeper "
+                "than the diagonal in the middle: members too far apart; flatter: too alike. Mean distance from the "
+                f"diagonal (calibration error): {number(error.estimate, 2)}.",
+                wide=False,
+            )
+        )
+    return [heading("How do forecast and truth meet?"), side_by_side(parts)]
 
 
 def reliability(evidence: Evidence) -> list[str]:

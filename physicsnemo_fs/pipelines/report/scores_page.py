@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from physicsnemo_fs.files import atomic_path
-from physicsnemo_fs.pipelines.report import score_sections, sections
+from physicsnemo_fs.pipelines.report import extreme_sections, score_sections, sections
 from physicsnemo_fs.pipelines.report.evidence import Evidence, gather
 from physicsnemo_fs.pipelines.report.page import bullets, heading, page, paragraph
 from physicsnemo_fs.pipelines.report.score_sentences import dispersion_sentence
@@ -54,9 +54,12 @@ def _variable(evidence: Evidence, result: ScoreResult) -> list[str]:
         *sections.one_time(evidence),
         *sections.comparison(evidence),
         *score_sections.series(evidence),
+        *extreme_sections.leads(evidence),
         *score_sections.maps(evidence),
         *sections.spectrum(evidence),
         *score_sections.distribution(evidence),
+        *extreme_sections.maxima(evidence),
+        *score_sections.scatter(evidence),
         *sections.calibration(evidence),
         *score_sections.reliability(evidence),
         *sections.limits(evidence),

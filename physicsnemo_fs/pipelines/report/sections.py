@@ -340,6 +340,7 @@ def _panels(evidence: Evidence) -> list[list[Panel]]:
     above = [Panel(title, field, scale) for title, field in given.items() if field is not None]
     below = [Panel(f"member {i + 1}", member, scale) for i, member in enumerate(moment.members)]
     if evidence.members > 1:
+        below.append(Panel(f"mean of all {evidence.members}", moment.mean, scale))
         spread = figures.spread_scale(moment.spread, f"spread {brackets(evidence)}".strip())
         below.append(Panel("spread", moment.spread, spread))
     return [above, below]

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""Processes, ranks of mpirun and a Dask cluster score what one process scores, in every bit."""
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from test_scoring import OPTIONS, write
+
+from physicsnemo_fs.executors import open_executor
+from physicsnemo_fs.pipelines.score import score
+from physicsnemo_fs.pipelines.score_setting import Request
+
+REQUEST = Request(thresholds={"tp": [1, 10]}, areas={"south": [40.0, 42.99, -180, 180]}, weights="area")
+
+
+@pytest.fixture(scope="module")
+def rain(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("rain") / "rain.nc")
+
+
+@pytest.fixture(scope="module")
+def alone(rain, tmp_path_factory):
+    return score([rain], tmp_path_factory.mktemp("alone"), request=REQUEST, **OPTIONS)
+
+
+def test_threads_take_turns_at_the_file(rain, alone, tmp_path):
+    """Dask's workers have several threads, and NetCDF's library takes one."""
+    with ThreadPoolExecutor(4) as executor:
+        found = score([rain], tmp_path, request=REQUEST, executor=executor, workers=4, **OPTIONS)
+    assert str(found.rows) == str(alone.rows)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_scores_by_its_address(rain, alone, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="needs dask: install physicsnemo-fs[dask]")
+    options = {"n_workers": 2, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, open_executor(address=cluster.scheduler_address) as executor:
+        found = score([rain], tmp_path, request=REQUEST, executor=executor, workers=4, **OPTIONS)
+    assert str(found.rows) == str(alone.rows)
+
+
+@pytest.mark.slow
+def test_workers_that_live_on_read_a_replaced_file_anew(rain, alone, tmp_path):
+    path = shutil.copy(rain, tmp_path / "rain.nc")
+    with open_executor("processes", 1) as executor:
+        options = {"request": REQUEST, "executor": executor, "workers": 1, **OPTIONS}
+        assert str(score([path], tmp_path / "a", **options).rows) == str(alone.rows)
+        other = write(tmp_path / "other.nc", scale=2.0)
+        os.replace(other, path)
+        again = score([path], tmp_path / "b", **options)
+    expected = score([path], tmp_path / "c", request=REQUEST, **OPTIONS)
+    assert str(again.rows) == str(expected.rows) != str(alone.rows)
+
+
+@pytest.mark.slow
+def test_ranks_of_mpirun_score(rain, tmp_path):
+    launcher = shutil.which("mpirun", path=f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+    if launcher is None:
+        pytest.skip("needs mpirun: install physicsnemo-fs[mpi]")
+    command = [sys.executable, "-m", "physicsnemo_fs", "score", f"path={rain}", "report=false", "bootstrap_samples=50"]
+    mpirun = [launcher, "--oversubscribe", "--allow-run-as-root", "-n", "3"]
+    for name, prefix, executor in (("alone", [], "none"), ("ranks", mpirun, "auto")):
+        run = subprocess.run(
+            [*prefix, *command, f"output={tmp_path / name}", f"executor={executor}"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert run.returncode == 0, run.stderr
+    first, second = ((tmp_path / name / "scores_summary.csv").read_text() for name in ("alone", "ranks"))
+    assert first == second
