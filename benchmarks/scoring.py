@@ -11,11 +11,12 @@ the file's two baselines, where it has them.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from physicsnemo_fs.io.writer import EnsembleWriter
 VARIABLES = ("t2m", "u10m", "v10m", "tp")
 
 
-def write_samples(path: Path, times: int, members: int, size: int) -> None:
+def write_samples(path: Path, times: int, members: int, size: int, variables: tuple[str, ...] = VARIABLES) -> None:
     """Write a file of red-noise fields, as this project writes them."""
     random = np.random.default_rng(0)
     grid = Grid((size, size), (3.0 * size, 3.0 * size), boundary="bounded", unit="km")
@@ -41,7 +42,7 @@ def write_samples(path: Path, times: int, members: int, size: int) -> None:
         found = np.fft.irfft2(modes * amplitude, s=grid.shape)
         return (280 + 5 * found / found.std()).astype(np.float32)
 
-    channels = tuple(Channel(name, "K") for name in VARIABLES)
+    channels = tuple(Channel(name, "K") for name in variables)
     hours = np.datetime64("2020-01-01", "ns") + 6 * np.arange(times) * np.timedelta64(1, "h")
     spec = EnsembleSpec(
         grid, grid.at((8, 8)), hours, np.arange(times), channels, (), tuple(range(members)), has_regression=False
@@ -53,17 +54,15 @@ def write_samples(path: Path, times: int, members: int, size: int) -> None:
             writer.write(index, drawn, truth=fields(len(channels)), input=nothing[0], input_native=nothing[1])
 
 
-def score_ours(path: Path, output: Path) -> float:
-    """Score with this project; give the seconds."""
+def score_ours(path: Path, output: Path) -> None:
+    """Score with this project."""
     from physicsnemo_fs.pipelines.score import score
 
-    started = time.perf_counter()
     score([path], output, quiet=True)
-    return time.perf_counter() - started
 
 
-def score_corrdiff(path: Path) -> float:
-    """Score the way CorrDiff does; give the seconds."""
+def score_corrdiff(path: Path) -> None:
+    """Score the way CorrDiff does."""
     import xarray as xr
     import xskillscore
 
@@ -71,7 +70,6 @@ def score_corrdiff(path: Path) -> float:
         root = xr.open_dataset(path)
         return xr.open_dataset(path, group=group).merge(root).set_coords(["lon", "lat"])
 
-    started = time.perf_counter()
     space, results = ["x", "y"], []
     for index in range(opened("truth").sizes["time"]):
         chosen = {"time": slice(index, index + 1)}
@@ -86,16 +84,38 @@ def score_corrdiff(path: Path) -> float:
                 xskillscore.crps_ensemble(truth, single, member_dim="ensemble", dim=space),
             )
         )
-    return time.perf_counter() - started
 
 
-def peak() -> float:
-    """Give the largest memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work took.
+
+    Args:
+        seconds: Of a clock on the wall.
+        cpu_seconds: Of the processor, all threads of this process together; a busy machine hardly changes them.
+        extra_mb: Largest memory during the work beyond that before it.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    extra_mb: float
 
 
-def measure(kind: str, path: Path) -> tuple[float, float]:
-    """Warm up on nothing but imports, score, and give seconds and the memory added."""
+def cost_of(work: Callable[[], object]) -> Cost:
+    """Do the work and say what it took. The kernel's record of the largest memory is set back first (Linux only)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before, wall, processor = _memory("VmRSS"), time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - wall, time.process_time() - processor, _memory("VmHWM") - before)
+
+
+def _memory(kind: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1e3
+
+
+def measure(kind: str, path: Path) -> Cost:
+    """Warm up, score one file in this process, and say what it took."""
     from physicsnemo_fs.metrics.scorecard import Scorecard
 
     if kind == "corrdiff":
@@ -104,15 +124,22 @@ def measure(kind: str, path: Path) -> tuple[float, float]:
 
         small = xr.DataArray(np.ones((2, 4)), dims=("ensemble", "x"))
         xskillscore.crps_ensemble(small[0], small, member_dim="ensemble", dim=["x"])  # compiles
-        before = peak()
-        return score_corrdiff(path), peak() - before
+        return cost_of(lambda: score_corrdiff(path))
     random = np.random.default_rng(0)
     card = Scorecard(Grid((8, 8), (1.0, 1.0)), 2)
     card.add(np.datetime64("2020-01-01"), random.random((2, 8, 8)), random.random((8, 8)))
     import_module("physicsnemo_fs.pipelines.score")
-    before = peak()
     with tempfile.TemporaryDirectory() as folder:
-        return score_ours(path, Path(folder)), peak() - before
+        return cost_of(lambda: score_ours(path, Path(folder)))
+
+
+def measured(kind: str, path: Path) -> Cost:
+    """Give what :func:`measure` gives in a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--measure", kind, str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return Cost(*map(float, run.stdout.split()[-3:]))
 
 
 def main() -> None:
@@ -126,7 +153,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=("corrdiff", "ours"))
     options = parser.parse_args()
     if options.measure:
-        print(*measure(options.measure[0], Path(options.measure[1])))
+        print(*astuple(measure(options.measure[0], Path(options.measure[1]))))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = options.file or Path(folder) / "samples.nc"
@@ -135,15 +162,14 @@ def main() -> None:
         rows = []
         for repeat in range(options.repeats):
             for kind in options.kinds:
-                command = [sys.executable, __file__, "--measure", kind, str(path)]
-                run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-                seconds, memory = map(float, run.stdout.split()[-2:])
-                print(f"{repeat} {kind:9s} {seconds:7.2f} s  +{memory:5.0f} MB", flush=True)
+                cost = measured(kind, path)
+                print(f"{repeat} {kind:9s} {cost.cpu_seconds:7.2f} s of CPU  +{cost.extra_mb:5.0f} MB", flush=True)
                 shape = dict(zip(("times", "members", "size"), options.shape, strict=True))
-                rows.append({"pair": repeat, "kind": kind, **shape, "seconds": seconds, "extra_mb": memory})
-            seconds = {row["kind"]: row["seconds"] for row in rows if row["pair"] == repeat}
-            if len(seconds) == 2:
-                print(f"ratio {seconds['corrdiff'] / seconds['ours']:.1f}", flush=True)
+                rows.append({"pair": repeat, "kind": kind, **shape, **asdict(cost)})
+            found = {row["kind"]: row for row in rows if row["pair"] == repeat}
+            if len(found) == 2:
+                ratios = (found["corrdiff"][clock] / found["ours"][clock] for clock in ("seconds", "cpu_seconds"))
+                print("ratio {:.1f}, of CPU time {:.1f}".format(*ratios), flush=True)
     if options.output:
         write_csv(options.output, rows)
 
