@@ -4,6 +4,7 @@
 # make demo        install into .venv and run the main job end to end; writes below outputs/
 # make test        the test suite and the linters
 # make test-faults  kill training and generation 20 times each at random points (minutes)
+# make test-page   open the page of scores in a headless Chromium without a network (Debian, Ubuntu: apt install chromium)
 # make e2s-test    install earth2studio into .venv-e2s beside this package and run the tests of the export in it
 # make bench-demo  the demo with three seeds beside the U-Net baseline (hours on a CPU, resumable)
 # make bench-kernels  time the spectral convolution on the CPU and the GPU (without one, write the byte model's table)
@@ -17,7 +18,7 @@ E2S_VENV ?= .venv-e2s
 TODAY = $(shell date -u +%F)
 KIND = $(shell $(BIN)/python -c 'import torch; print("measured" if torch.cuda.is_available() else "modelled")')
 
-.PHONY: demo test lint check test-faults e2s-test bench-demo bench-kernels docs clean
+.PHONY: demo test lint check test-faults test-page e2s-test bench-demo bench-kernels docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -35,6 +36,9 @@ check: $(STAMP)
 
 test-faults: $(STAMP)
 	@PHYSICSNEMO_FS_KILLS=20 $(BIN)/python -m pytest -m faults --timeout=3600 tests/distributed
+
+test-page: $(STAMP)
+	@PHYSICSNEMO_FS_BROWSER=1 $(BIN)/python -m pytest -m browser -rs tests/pipelines
 
 e2s-test: $(E2S_VENV)/.installed
 	@PYTHONPATH= $(E2S_VENV)/bin/python -m pytest tests/export tests/pipelines/test_corrdiff_networks.py

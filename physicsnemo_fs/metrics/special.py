@@ -9,6 +9,7 @@ import numpy as np
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling, block_bootstrap, interval_of
 from physicsnemo_fs.metrics.distributions import sample_distance
 from physicsnemo_fs.metrics.scorecard import Scorecard
+from physicsnemo_fs.metrics.statistics import absolute_ratio
 
 MOST_RESAMPLES = 200
 """A distance needs a pass over all values for each resample; more change an interval's ends by little."""
@@ -69,5 +70,5 @@ def _maxima_scores(card: Scorecard, resampling: Resampling) -> dict[str, tuple[I
     words = f"mean over points, members and {len(np.unique(years.blocks))} years"
     return {
         "annual_maximum_bias": (block_bootstrap(lambda a, b: a - b, series, years), words),
-        "annual_maximum_ratio": (block_bootstrap(lambda a, b: a / b, series, years), words),
+        "annual_maximum_ratio": (block_bootstrap(absolute_ratio, series, years), words),
     }

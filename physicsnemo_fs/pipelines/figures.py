@@ -391,3 +391,15 @@ def _colour_bar(figure: Figure, axes, scale: Scale, **where) -> None:
     bar.ax.grid(False)
     for artist in bar.ax.collections:
         artist.set_rasterized(True)
+
+
+def model_colours(names: Sequence[str]) -> dict[str, str]:
+    """Give the judged model, the last one, the colour of ensembles, and the others shades of their own.
+
+    Example:
+        >>> model_colours(["regression", "mine"])["mine"] == BLUE
+        True
+    """
+    others = ("#009e73", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
+    chosen = {name: others[i] if i < len(others) else MUTED for i, name in enumerate(names[:-1])}
+    return chosen | {names[-1]: BLUE}

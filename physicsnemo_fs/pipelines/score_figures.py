@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from physicsnemo_fs.metrics.bootstrap import Interval
 from physicsnemo_fs.metrics.events import reliability_curve
-from physicsnemo_fs.pipelines.figures import BLUE, INK, MUTED, STYLE, Panel, Scale, panel_figure, spread_scale
+from physicsnemo_fs.pipelines.figures import BLUE, INK, STYLE, Panel, Scale, panel_figure, spread_scale
 
 LEAST_SHARE = 1e-8
 RARE = 1e-4
@@ -119,28 +119,27 @@ def rank_distribution_figure(share: Float[np.ndarray, " rank"]) -> Figure:
     return figure
 
 
-def maxima_figure(
-    forecast: Float[np.ndarray, "height width"], truth: Float[np.ndarray, "height width"], label: str
-) -> Figure:
+def maxima_figures(
+    forecast: Float[np.ndarray, "height width"], truth: Float[np.ndarray, "height width"], label: str, unit: str
+) -> list[Figure]:
     """Draw annual maxima of truth and members on one scale, and their difference.
 
     Args:
         forecast: Annual maximum at each point, mean over members and years.
         truth: The truth's.
         label: Name of the variable, with unit.
+        unit: Its unit in brackets, or empty.
     """
-    both = np.stack([forecast, truth])
-    low, high = (float(value) for value in np.nanpercentile(both, [0.5, 99.5]))
+    low, high = (float(value) for value in np.nanpercentile(np.stack([forecast, truth]), [0.5, 99.5]))
     scale = Scale("viridis", low, high, label)
     limit = float(np.nanpercentile(np.abs(forecast - truth), 99.5)) or 1.0
-    change = Scale("RdBu_r", -limit, limit, "members minus truth")
-    return panel_figure(
-        [
-            [Panel("truth", truth, scale), Panel("members", forecast, scale)],
-            [Panel("members minus truth", forecast - truth, change)],
-        ],
-        2.8,
-    )
+    change = Scale("RdBu_r", -limit, limit, f"difference {unit}".strip())
+    panels = [
+        Panel("truth", truth, scale),
+        Panel("members", forecast, scale),
+        Panel("members minus truth", forecast - truth, change),
+    ]
+    return [panel_figure([[panel]], 3.6) for panel in panels]
 
 
 @matplotlib.rc_context(STYLE)
@@ -178,18 +177,21 @@ def map_figure(field: Float[np.ndarray, "height width"], name: str, label: str) 
 
 
 @matplotlib.rc_context(STYLE)
-def series_figure(times: np.ndarray, models: Mapping[str, tuple[np.ndarray, Interval, str]], label: str) -> Figure:
+def series_figure(
+    times: np.ndarray, models: Mapping[str, tuple[np.ndarray, Interval, str]], label: str, joined: bool = True
+) -> Figure:
     """Draw a score over time, with its mean and the interval of the mean at the right.
 
     Args:
         times: Times, ``datetime64``.
         models: Score at each time, interval of its mean, and colour, by label.
         label: Name of the score, with unit.
+        joined: Whether a line joins neighbouring times: they are of one series.
     """
     figure = Figure(figsize=(8.4, 3.0), layout="constrained")
     axis, beside = figure.subplots(1, 2, width_ratios=(7, 1), sharey=True)
     order = np.argsort(times, kind="stable")
-    marker = "o-" if times.size < 60 else "-"
+    marker = "o" if not joined else "o-" if times.size < 60 else "-"
     for place, (name, (values, mean, colour)) in enumerate(models.items()):
         axis.plot(times[order], values[order], marker, ms=3.5, lw=1.2, color=colour, label=name)
         if not np.isnan(mean.low):
@@ -205,15 +207,3 @@ def series_figure(times: np.ndarray, models: Mapping[str, tuple[np.ndarray, Inte
     beside.set_xticks([])
     beside.set_xlabel("mean")
     return figure
-
-
-def model_colours(names: Sequence[str]) -> dict[str, str]:
-    """Give the judged model, the last one, the colour of ensembles, and the others shades of their own.
-
-    Example:
-        >>> model_colours(["regression", "mine"])["mine"] == BLUE
-        True
-    """
-    others = ("#009e73", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
-    chosen = {name: others[i] if i < len(others) else MUTED for i, name in enumerate(names[:-1])}
-    return chosen | {names[-1]: BLUE}

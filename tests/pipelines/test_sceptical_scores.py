@@ -11,10 +11,12 @@ import xarray as xr
 from test_scoring import GRID, LATITUDE, LONGITUDE, OPTIONS, TIMES, write
 
 from physicsnemo_fs import cli
+from physicsnemo_fs.config.scores import ScoreConfig
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.pipelines.score import score
 from physicsnemo_fs.pipelines.score_setting import Request, setting_for, threshold
+from physicsnemo_fs.pipelines.scoring import run_score
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +148,22 @@ def test_many_members_are_scored(tmp_path):
     assert result.row("demo", "spread_skill", "tp").value == pytest.approx(1.0, abs=0.1)
     gap = result.row("demo", "crps_biased", "tp").value - result.row("demo", "crps_fair", "tp").value
     assert 0 < gap < 0.02 * result.row("demo", "crps_fair", "tp").value
+
+
+@pytest.mark.parametrize("case", ["gap", "dry", "alone"])
+def test_a_page_is_written_of_whatever_was_scored(tmp_path, case):
+    """A hole that never closes, a truth without rain, a single member."""
+
+    def draw(random, count):
+        values = random.gamma(0.4, 8.0, (count, 1, *GRID.shape))
+        values[0] = 0.0 if case == "dry" else values[0]
+        values[0, 0, :3, :4] = np.nan if case == "gap" else values[0, 0, :3, :4]
+        return values
+
+    path = write(tmp_path / "a.nc", draw=draw, members=1 if case == "alone" else 3)
+    config = ScoreConfig(path=str(path), output=str(tmp_path / "s"), preset="climate", bootstrap_samples=20)
+    assert run_score(config) == 0
+    page = (tmp_path / "s" / "report.html").read_text("utf-8")
+    told = {"gap": "at every time points are missing", "dry": "the truth does not vary", "alone": "A single member"}
+    assert told[case] in page
+    assert ">nan<" not in page

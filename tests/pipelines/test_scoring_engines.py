@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from test_scoring import OPTIONS, write
@@ -62,15 +63,10 @@ def test_ranks_of_mpirun_score(rain, tmp_path):
     launcher = shutil.which("mpirun", path=f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
     if launcher is None:
         pytest.skip("needs mpirun: install physicsnemo-fs[mpi]")
-    command = [sys.executable, "-m", "physicsnemo_fs", "score", f"path={rain}", "report=false", "bootstrap_samples=50"]
-    mpirun = [launcher, "--oversubscribe", "--allow-run-as-root", "-n", "3"]
-    for name, prefix, executor in (("alone", [], "none"), ("ranks", mpirun, "auto")):
-        run = subprocess.run(
-            [*prefix, *command, f"output={tmp_path / name}", f"executor={executor}"],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert run.returncode == 0, run.stderr
-    first, second = ((tmp_path / name / "scores_summary.csv").read_text() for name in ("alone", "ranks"))
-    assert first == second
+    mpirun = [launcher, "--oversubscribe", "--allow-run-as-root", "-n", "2", sys.executable, "-m", "physicsnemo_fs"]
+    options = ["report=false", "bootstrap_samples=50", "weights=area", "thresholds={tp: [1, 10]}"]
+    command = [*mpirun, "score", f"path={rain}", f"output={tmp_path / 's'}", *options]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    expected = score([rain], tmp_path / "alone", request=replace(REQUEST, areas={}), **OPTIONS)
+    assert (tmp_path / "s" / "scores_summary.csv").read_text() == expected.summary_path.read_text()

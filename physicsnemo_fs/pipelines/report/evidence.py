@@ -31,6 +31,7 @@ class ModelScores:
     Args:
         times: Scored times.
         regions: Region of each.
+        leads: Lead time of each in hours; empty without.
         metrics: Value of each metric at each time.
         power: Mean power in each wavenumber shell.
         truth_power: The truth's.
@@ -46,6 +47,7 @@ class ModelScores:
 
     times: np.ndarray
     regions: np.ndarray
+    leads: np.ndarray
     metrics: dict[str, Float[np.ndarray, " time"]]
     power: Float[np.ndarray, " shell"]
     truth_power: Float[np.ndarray, " shell"]
@@ -267,6 +269,7 @@ def _model_scores(group: xr.Dataset, variable: str) -> ModelScores:
     return ModelScores(
         times=group["time"].values.astype("datetime64[ns]"),
         regions=_optional(group, "region").astype(int),
+        leads=_optional(group, "lead_time"),
         metrics={str(name): row.to_numpy() for name, row in group[variable].to_pandas().iterrows()},
         power=group[f"{variable}_power"].values,
         truth_power=group[f"{variable}_truth_power"].values,

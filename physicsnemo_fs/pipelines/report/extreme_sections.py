@@ -8,7 +8,7 @@ from physicsnemo_fs.metrics.bootstrap import Interval
 from physicsnemo_fs.pipelines import figures, score_figures
 from physicsnemo_fs.pipelines.numerals import interval_text
 from physicsnemo_fs.pipelines.report.evidence import Evidence
-from physicsnemo_fs.pipelines.report.page import heading, paragraph, picture
+from physicsnemo_fs.pipelines.report.page import heading, paragraph, picture, side_by_side
 from physicsnemo_fs.pipelines.report.sections import axis_label, brackets
 
 LEAD_SCORES = {
@@ -25,15 +25,23 @@ def maxima(evidence: Evidence) -> list[str]:
         return []
     row = evidence.result.row(evidence.ensemble, "annual_maximum_ratio", evidence.variable)
     sentence = maxima_sentence(Interval(row.value, row.ci_lo, row.ci_hi, 0))
+    drawn = score_figures.maxima_figures(*own.maxima, axis_label(evidence), brackets(evidence))
+    kinds = ("the truth", "the members, their mean", "the members minus that of the truth")
+    where = ", mean over years" + (", in the first region" if evidence.regions > 1 else "")
     return [
         heading("Are the annual maxima right?"),
         paragraph(sentence),
-        picture(
-            score_figures.maxima_figure(*own.maxima, axis_label(evidence)),
-            f"{evidence.tag}maxima",
-            f"Maps of the annual maximum of {evidence.name}. {sentence}",
-            "Largest value of each year at each point, mean over years and, of the members, over members"
-            + (", in the first region." if evidence.regions > 1 else "."),
+        side_by_side(
+            [
+                picture(
+                    figure,
+                    f"{evidence.tag}maxima-{number}",
+                    f"Map of the annual maximum of {evidence.name}, {what}.",
+                    f"Annual maximum of {what}{where}.",
+                    wide=False,
+                )
+                for number, (figure, what) in enumerate(zip(drawn, kinds, strict=True))
+            ]
         ),
     ]
 

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from physicsnemo_fs.pipelines import figures
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POINTS_TO_PIXELS = 1.55
+"""Largest size of a figure on the page: text of 9 points has some 14 pixels, however narrow the figure is."""
 THEMED = {
     figures.INK: "ink",
     figures.MUTED: "muted",
@@ -50,6 +52,8 @@ p { margin: 0.6rem 0; }
 .tile .value small { font-size: 0.55em; font-weight: 500; letter-spacing: 0; }
 .tile .note { font-size: 0.83rem; line-height: 1.45; color: var(--muted); }
 figure { margin: 1.4rem 0 0; break-inside: avoid; }
+.lead + .tiles, .tiles + .lead { margin-top: 1.8rem; }
+details + .over { margin-top: 6rem; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
 figcaption { color: var(--muted); font-size: 0.88rem; line-height: 1.5; margin-top: 0.6rem; }
@@ -281,6 +285,8 @@ def _svg(figure: Figure, name: str, description: str) -> str:
     for colour, role in THEMED.items():
         svg = svg.replace(colour, f"var(--{role}, {colour})")
     size = re.search(r'viewBox="[^"]+"', svg)
+    widest = f'style="max-width: {POINTS_TO_PIXELS * 72 * figure.get_figwidth():.0f}px"'
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     label = escape(description, quote=True)
-    return f'<svg {names} {size[0] if size else ""} role="img" aria-label="{label}">{svg[svg.index(">") + 1 :].strip()}'
+    start = f'<svg {names} {size[0] if size else ""} {widest} role="img" aria-label="{label}">'
+    return start + svg[svg.index(">") + 1 :].strip()

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from physicsnemo_fs.metrics.bootstrap import Interval
-from physicsnemo_fs.pipelines import score_figures
+from physicsnemo_fs.pipelines import figures, score_figures
 from physicsnemo_fs.pipelines.numerals import interval_text, number, unit_text
 from physicsnemo_fs.pipelines.report import score_sentences
 from physicsnemo_fs.pipelines.report.evidence import Evidence
 from physicsnemo_fs.pipelines.report.page import Cell, folded, heading, paragraph, picture, side_by_side, table
-from physicsnemo_fs.pipelines.report.sections import axis_label, baselines, brackets, count_text, model_label
+from physicsnemo_fs.pipelines.report.sections import (
+    axis_label,
+    baselines,
+    brackets,
+    count_text,
+    crps_name,
+    model_label,
+)
 from physicsnemo_fs.pipelines.score_output import ScoreRow
 
 
@@ -22,7 +29,7 @@ def distribution(evidence: Evidence) -> list[str]:
     if not own.values.size:
         return []
     names = [*baselines(evidence), evidence.ensemble]
-    colours = score_figures.model_colours(names)
+    colours = figures.model_colours(names)
     lines = {
         model_label(evidence, name): (
             evidence.scores.models[name].histogram,
@@ -127,14 +134,16 @@ def series(evidence: Evidence) -> list[str]:
     if evidence.times < 2:
         return []
     names = [*baselines(evidence), evidence.ensemble]
-    colours, lines = score_figures.model_colours(names), {}
+    colours, lines = figures.model_colours(names), {}
     for name in names:
         metrics = evidence.scores.models[name].metrics
         fair = metrics["crps_fair"]
         values = metrics["mae"] if np.isnan(fair).all() else fair
         lines[model_label(evidence, name)] = (values, evidence.interval(name, "crps"), colours[name])
     times = evidence.scores.models[evidence.ensemble].times
-    figure = score_figures.series_figure(times, lines, f"fair CRPS {brackets(evidence)}".strip())
+    label, own = f"{crps_name(evidence)} {brackets(evidence)}".strip(), evidence.scores.models[evidence.ensemble]
+    joined = evidence.regions == 1 and not own.leads.size
+    figure = score_figures.series_figure(times, lines, label[0].lower() + label[1:], joined)
     return [
         heading("Is it good all the time?"),
         picture(

@@ -68,6 +68,7 @@ def headline(evidence: Evidence, title: str) -> list[str]:
         _spread_sentence(evidence),
         _consistency_sentence(evidence),
     ]
+    title = title[:1].upper() + title[1:]
     return [
         paragraph(f"{evidence.name} · {shape_text(evidence.grid)} · {size}", "over"),
         heading(title, 1),
@@ -83,17 +84,18 @@ def one_time(evidence: Evidence) -> list[str]:
     caption = f"{when}, the time with the median CRPS: neither the best nor the worst."
     if evidence.members > 1:
         caption += f" Spread is the standard deviation of all {evidence.members} members."
+    said = (
+        "Every member is one possible fine field. The members share what the coarse input fixes and differ where it "
+        "leaves room; the spread shows where."
+    )
     return [
         heading("One time: what goes in, what comes out"),
-        paragraph(
-            "Every member is one possible fine field. The members share what the coarse input fixes and differ "
-            "where it leaves room; the spread shows where."
-        ),
+        paragraph(said if evidence.members > 1 else ""),
         picture(
             figures.panel_figure(_panels(evidence), size=2.0),
             f"{evidence.tag}fields",
-            f"Fields of {evidence.name} at one time. Above: coarse input, interpolation, regression mean, truth. "
-            "Below: members and their spread.",
+            f"Fields of {evidence.name} at one time: what there is of coarse input, interpolation, regression mean, "
+            "truth, members, their mean and their spread.",
             caption,
         ),
     ]
@@ -114,27 +116,45 @@ def comparison(evidence: Evidence) -> list[str]:
     )
     units = {"crps": brackets(evidence), "rmse": brackets(evidence)}
     units |= {"spectrum_error_mean": "[dB]", "spectrum_error_max": "[dB]"}
-    heads = ["", *(f"{head} {units.get(metric, '')}".strip() for metric, head in COLUMNS.items())]
+    names = COLUMNS if evidence.members > 1 else {**COLUMNS, "crps": "mean absolute error", "crps_ratio": "ratio to it"}
+    heads = ["", *(f"{head} {units.get(metric, '')}".strip() for metric, head in names.items())]
+    bars = picture(
+        figures.crps_figure(scores, brackets(evidence)), f"{evidence.tag}crps", f"Bars of the fair CRPS: {told}."
+    )
     return [
-        heading("Scores against forecasts that cost less"),
-        picture(
-            figures.crps_figure(scores, brackets(evidence)), f"{evidence.tag}crps", f"Bars of the fair CRPS: {told}."
-        ),
+        heading(_comparison_title(models)),
+        bars if len(models) > 1 else "",
         table(heads, _table_rows(evidence, models), caption, judged=model_label(evidence, evidence.ensemble)),
     ]
+
+
+def _comparison_title(models: list[str]) -> str:
+    if len(models) == 1:
+        return "Scores"
+    known = all(model in LABELS for model in models[:-1])
+    return "Scores against forecasts that cost less" if known else "Scores beside other forecasts"
 
 
 def spectrum(evidence: Evidence) -> list[str]:
     """Compare power spectra."""
     own = evidence.scores.models[evidence.ensemble]
+    title = heading("Do the members look like the truth at every scale?")
+    if not (own.truth_power[1:] > 0).any():
+        reason = "the truth does not vary" if np.isfinite(own.truth_power).all() else "at every time points are missing"
+        return [title, paragraph(f"There are no spectra: {reason}.")]
     shells, error = _spectrum_error(evidence)
     lines = [Line("Members", own.power, figures.BLUE)]
-    for i, model in enumerate(baselines(evidence)):
-        colour, style = LINES.get(model, (figures.SERIES[4 + i % 2], "-"))
+    colours = figures.model_colours([*baselines(evidence), evidence.ensemble])
+    for model in baselines(evidence):
+        colour, style = LINES.get(model, (colours[model], "-"))
         lines.append(Line(model_label(evidence, model), evidence.scores.models[model].power, colour, style))
-    sentence = sentences.reach_sentence(error, shells, own.truth_power)
+    told = (
+        sentences.reach_sentence(error, shells, own.truth_power),
+        sentences.small_scale_sentence(error, shells, evidence.members),
+    )
+    sentence = " ".join(filter(None, told))
     return [
-        heading("Do the members look like the truth at every scale?"),
+        title,
         paragraph(sentence),
         picture(
             figures.spectrum_figure(own.truth_power, lines, shells[-1], _finer_lines(evidence)),
@@ -257,6 +277,11 @@ def brackets(evidence: Evidence) -> str:
     return f"[{unit}]" if unit else ""
 
 
+def crps_name(evidence: Evidence) -> str:
+    """Name the headline score: of a single member it is the mean absolute error."""
+    return "Fair CRPS" if evidence.members > 1 else "Mean absolute error"
+
+
 def axis_label(evidence: Evidence) -> str:
     """Write the variable with its unit."""
     return f"{evidence.name} {brackets(evidence)}".strip()
@@ -268,7 +293,8 @@ def _percent(evidence: Evidence) -> str:
 
 def model_label(evidence: Evidence, model: str) -> str:
     """Give what a model is called on the page."""
-    return "Ensemble" if model == evidence.ensemble else LABELS.get(model, model)
+    own = "Ensemble" if evidence.members > 1 else "Forecast"
+    return own if model == evidence.ensemble else LABELS.get(model, model)
 
 
 def baselines(evidence: Evidence) -> list[str]:
@@ -310,7 +336,12 @@ def _tiles(evidence: Evidence) -> list[Tile]:
     estimator = evidence.result.row(evidence.ensemble, "spectrum_error_mean", evidence.variable).estimator
     shells = estimator.rpartition(", ")[2].replace("shells", "wavenumbers").replace("-", "–")
     result = [
-        Tile("Fair CRPS", number(crps.estimate), unit_text(evidence.unit), _note(evidence, crps, "less is better")),
+        Tile(
+            crps_name(evidence),
+            number(crps.estimate),
+            unit_text(evidence.unit),
+            _note(evidence, crps, "less is better"),
+        ),
         Tile("Spread-skill ratio", number(spread.estimate), "", _note(evidence, spread, "1 is calibrated")),
         Tile("Spectrum error", number(error.estimate, 2), "dB", _note(evidence, error, f"mean over {shells}", 2)),
     ]
@@ -337,13 +368,14 @@ def _panels(evidence: Evidence) -> list[list[Panel]]:
         "truth": moment.truth,
     }
     scale = figures.field_scale([moment.truth, *moment.members], axis_label(evidence))
+    if evidence.members > 1:
+        given[f"mean of all {evidence.members}"] = moment.mean
     above = [Panel(title, field, scale) for title, field in given.items() if field is not None]
     below = [Panel(f"member {i + 1}", member, scale) for i, member in enumerate(moment.members)]
     if evidence.members > 1:
-        below.append(Panel(f"mean of all {evidence.members}", moment.mean, scale))
         spread = figures.spread_scale(moment.spread, f"spread {brackets(evidence)}".strip())
         below.append(Panel("spread", moment.spread, spread))
-    return [above, below]
+    return [above, below] if evidence.members > 1 else [[*above, *below]]
 
 
 def _table_rows(evidence: Evidence, models: list[str]) -> list[tuple[str, list[Cell]]]:

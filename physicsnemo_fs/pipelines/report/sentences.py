@@ -127,6 +127,33 @@ def reach_sentence(
     )
 
 
+def small_scale_sentence(
+    error: Float[np.ndarray, " shell"], shells: Int[np.ndarray, " shell"], members: int = 2
+) -> str:
+    """Say whether small scales are missing or too strong: the finer half of the wavenumbers.
+
+    Args:
+        error: Power of the members over the truth's in decibels, at ``shells``.
+        shells: Wavenumbers 1, 2 ...
+        members: Number of members.
+
+    Example:
+        >>> small_scale_sentence(np.array([0.0, 0.1, -4.0, -6.0]), np.arange(1, 5))
+        'Small scales are missing: beyond wavenumber 2 the members have 5.0 dB too little power and are too smooth.'
+    """
+    finer = error[(shells > shells[-1] / 2) & np.isfinite(error)]
+    level = float(finer.mean()) if finer.size else 0.0
+    if abs(level) <= DECIBELS:
+        return ""
+    what, much, look = ("missing", "little", "smooth") if level < 0 else ("too strong", "much", "rough")
+    size = f"{abs(level):.1f}" if abs(level) <= DECIBELS_TOLD else f"more than {DECIBELS_TOLD:g}"
+    who, verb = ("the members have", "are") if members > 1 else ("the forecast has", "is")
+    return (
+        f"Small scales are {what}: beyond wavenumber {shells[-1] // 2} {who} {size} dB too {much} power and {verb} too "
+        f"{look}."
+    )
+
+
 def spectrum_limit(
     error: Float[np.ndarray, " shell"],
     shells: Int[np.ndarray, " shell"],
