@@ -16,7 +16,6 @@ from physicsnemo_fs.cli import _positional
 from physicsnemo_fs.config.scores import ScoreConfig
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.executors import open_executor
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.writer import EnsembleWriter
 from physicsnemo_fs.pipelines.compare import NEITHER, compare, comparison_table
@@ -132,18 +131,6 @@ def test_requests_that_do_not_fit_are_refused(rain, tmp_path, request_options, m
 def test_units_are_read_however_they_are_written():
     for text in ("5", "5 mm h-1", "5 mm/h", "5.0mm h**-1"):
         assert threshold(text, RAIN) == 5.0
-
-
-@pytest.mark.slow
-def test_workers_change_no_bit(rain, tmp_path):
-    request = Request("precipitation")
-    alone = score([rain], tmp_path / "a", request=request, **OPTIONS)
-    with open_executor("processes", 2) as executor:
-        together = score([rain], tmp_path / "b", request=request, executor=executor, workers=2, **OPTIONS)
-    assert str(alone.rows) == str(together.rows)
-    for name in ("tp_crps_map", "tp_histogram", "tp_event_10"):
-        first, second = (xr.open_dataset(r.scores_path, group="models/demo")[name] for r in (alone, together))
-        np.testing.assert_array_equal(first, second)
 
 
 def test_a_bad_file_does_not_stop_the_others(rain, tmp_path, capsys):

@@ -9,7 +9,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import xarray as xr
 from test_scoring import OPTIONS, write
 
 from physicsnemo_fs.executors import open_executor
@@ -50,7 +52,11 @@ def test_workers_that_live_on_read_a_replaced_file_anew(rain, alone, tmp_path):
     path = shutil.copy(rain, tmp_path / "rain.nc")
     with open_executor("processes", 1) as executor:
         options = {"request": REQUEST, "executor": executor, "workers": 1, **OPTIONS}
-        assert str(score([path], tmp_path / "a", **options).rows) == str(alone.rows)
+        first = score([path], tmp_path / "a", **options)
+        assert str(first.rows) == str(alone.rows)
+        for name in ("tp_crps_map", "tp_histogram", "tp_event_10"):
+            found, known = (xr.open_dataset(r.scores_path, group="models/demo")[name] for r in (first, alone))
+            np.testing.assert_array_equal(found, known)
         other = write(tmp_path / "other.nc", scale=2.0)
         os.replace(other, path)
         again = score([path], tmp_path / "b", **options)
