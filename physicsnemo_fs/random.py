@@ -16,6 +16,7 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+_GOLDEN, _MIX_1, _MIX_2 = (c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 def derive_key(*coordinates: int | str) -> int:
@@ -87,6 +88,32 @@ def philox4x32(counter: Int64[Tensor, "*shape 4"], key: Int64[Tensor, "*keys 2"]
     """
     words = _philox_words(counter.unbind(-1), key.unbind(-1))
     return torch.stack(torch.broadcast_tensors(*words), dim=-1)
+
+
+def splitmix64(key: Int64[Tensor, "*keys"], counter: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*both"]:
+    r"""Give 64 random bits for each key and counter: a fifth of Philox's work, for masks and the like.
+
+    The ``counter``-th output of the generator SplitMix64 whose seed is ``key``.
+
+    Args:
+        key: Keys; :func:`derive_key` makes keys whose sequences do not meet.
+        counter: Counters from 0, broadcast against the keys.
+
+    Example:
+        >>> [bits % 2**64 for bits in splitmix64(torch.tensor(1234567), torch.arange(2)).tolist()]
+        [6457827717110365317, 3203168211198807973]
+
+    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    """
+    bits = key + (counter + 1) * _GOLDEN  # int64 wraps modulo 2**64
+    bits = (bits ^ _shifted(bits, 30)) * _MIX_1
+    bits = (bits ^ _shifted(bits, 27)) * _MIX_2
+    return bits ^ _shifted(bits, 31)
+
+
+def _shifted(bits: Tensor, by: int) -> Tensor:
+    """Shift right without the sign."""
+    return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
 def _philox_words(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -3,13 +3,15 @@
 """FSCorrDiffUNet: NVIDIA's SongUNetPosEmbd as a backbone here, so that CorrDiff itself runs under the same pipeline."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from physicsnemo_fs.models.base import FSModule, check_fields
+from physicsnemo_fs.nn.dropout import KeyedDropout
 from physicsnemo_fs.nn.windows import position_channels
 
 
@@ -61,6 +63,7 @@ class FSCorrDiffUNet(FSModule):
     ):
         super().__init__()
         from physicsnemo.models.diffusion_unets import SongUNet  # imports every image model of physicsnemo
+        from physicsnemo.nn.module.unet_layers import UNetBlock
 
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -74,8 +77,11 @@ class FSCorrDiffUNet(FSModule):
             channel_mult=list(channel_mult),
             num_blocks=num_blocks,
             attn_resolutions=list(attn_resolutions),
-            dropout=dropout,
+            dropout=0.0,
         )
+        for block in self.unet.modules():
+            if isinstance(block, UNetBlock):
+                _drop_before(block.conv1, dropout)
 
     def forward(
         self,
@@ -99,3 +105,13 @@ class FSCorrDiffUNet(FSModule):
         """Tell the U-Net whether it runs in autocast, which its layers insist on."""
         if self.unet.amp_mode != torch.is_autocast_enabled(device):
             self.unet.amp_mode = torch.is_autocast_enabled(device)
+
+
+def _drop_before(layer: nn.Module, dropout: float) -> None:
+    """Drop values of a layer's input by their sample's key; physicsnemo's own dropout draws from torch's generator."""
+    layer.dropout = KeyedDropout(dropout)
+    layer.register_forward_pre_hook(_dropped)
+
+
+def _dropped(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return cast(KeyedDropout, layer.dropout)(inputs[0]), *inputs[1:]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from physicsnemo_fs.kernels import group_norm_film_activation
 from physicsnemo_fs.nn.boundary import circular_pad
+from physicsnemo_fs.nn.dropout import KeyedDropout
 from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
 
 ACTIVATIONS = ("gelu", "silu")
@@ -123,7 +124,7 @@ class OperatorBlock(nn.Module):
             self.spectral.zero_()
         self.norm_mid = group_norm(out_channels)
         self.film = nn.Linear(embedding_channels, 2 * out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.local_out = PeriodicConv2d(out_channels, out_channels, local_kernel, zero_init=True)
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         nn.init.zeros_(self.film.weight)

@@ -19,6 +19,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.domain_condition import WholeCondition
 from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
+from physicsnemo_fs.nn.dropout import keyed_dropout
 from physicsnemo_fs.nn.windows import Place, WindowGrid
 from physicsnemo_fs.pipelines.stages import (
     DiffusionStage,
@@ -87,14 +88,15 @@ class PatchDiffusionStage(DiffusionStage):
         sigma = self._levels(draws, jobs).to(residual)
         weight = self.scheduler.loss_weight(sigma)
         weight = weight.view(*weight.shape, *[1] * (residual.ndim - weight.ndim))
-        denoised = network(
-            residual + sigma[:, None, None, None] * cut(prepared.noise),
-            sigma,
-            cut(prepared.condition),
-            places=places,
-            context=None if prepared.context is None else prepared.context[samples],
-            lead_time_label=None if prepared.lead_time is None else prepared.lead_time[samples],
-        )
+        with keyed_dropout(network, [draws[sample].key(f"dropout of window {window}") for sample, window in jobs]):
+            denoised = network(
+                residual + sigma[:, None, None, None] * cut(prepared.noise),
+                sigma,
+                cut(prepared.condition),
+                places=places,
+                context=None if prepared.context is None else prepared.context[samples],
+                lead_time_label=None if prepared.lead_time is None else prepared.lead_time[samples],
+            )
         valid = None if prepared.valid is None else cut(prepared.valid)
         return mean_where_valid(weight * (denoised - residual).square(), valid) / self.patch_num
 

@@ -17,6 +17,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.nn.dropout import keyed_dropout
 from physicsnemo_fs.random import derive_key
 
 
@@ -182,7 +183,9 @@ class RegressionStage(InOnePiece):
     def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
         """Give each sample's mean squared error, in normalised units."""
         condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
-        return mean_where_valid((network(None, condition) - require_target(batch)).square(), batch.valid)
+        with keyed_dropout(network, [d.key("dropout") for d in draws]):
+            missed = network(None, condition) - require_target(batch)
+        return mean_where_valid(missed.square(), batch.valid)
 
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say which samples the step saw."""
@@ -234,7 +237,9 @@ class DiffusionStage(InOnePiece):
         noisy = self.scheduler.add_noise(residual, sigma, keys=keys)
         weight = self.scheduler.loss_weight(sigma)
         weight = weight.view(*weight.shape, *[1] * (residual.ndim - weight.ndim))
-        return mean_where_valid(weight * (network(noisy, sigma, condition) - residual).square(), batch.valid)
+        with keyed_dropout(network, [d.key("dropout") for d in draws]):
+            missed = network(noisy, sigma, condition) - residual
+        return mean_where_valid(weight * missed.square(), batch.valid)
 
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say which noise levels the step saw."""

@@ -23,6 +23,7 @@ from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import START_AGAIN, InputError, TrainingDiverged
 from physicsnemo_fs.files import make_folder
+from physicsnemo_fs.nn.dropout import unkeyed_dropout
 from physicsnemo_fs.pipelines.checkpoints import network_path, save_network
 from physicsnemo_fs.pipelines.interruption import StopRequest
 from physicsnemo_fs.pipelines.optimisation import MovingAverage, build_optimizer, learning_rate
@@ -30,7 +31,6 @@ from physicsnemo_fs.pipelines.stages import Draw, Stage
 from physicsnemo_fs.pipelines.training_log import TrainingLog, crossed
 from physicsnemo_fs.pipelines.training_state import States, keep_networks, save_state
 from physicsnemo_fs.precision import autocast
-from physicsnemo_fs.random import derive_key
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,11 @@ class Trainer:
             raise InputError(
                 f"training.hp.total_batch_size must be at least the number of ranks, {self.ranks.world_size}: got "
                 f"{self.hp.total_batch_size}"
+            )
+        if layer := unkeyed_dropout(self.stage.network):
+            raise InputError(
+                f"dropout must be keyed by sample, so that restarts and other ranks draw the same: {layer} of the "
+                f"{self.stage.name} network is not; use physicsnemo_fs.nn.dropout.KeyedDropout"
             )
         self.network = self.stage.network.to(self.ranks.device)
         self.average = MovingAverage(self.network, self.hp.ema_halflife)
@@ -207,8 +212,6 @@ class Trainer:
         rate = learning_rate(self.hp, self.images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # what dropout draws is a function of the step and the rank, so that a resumed run draws the same
-        torch.manual_seed(derive_key(self.seed, self.stage.name, "dropout", self.images, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
         for number in range(self._pieces):

@@ -24,9 +24,10 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("counts")
 
 
-def losses(folder, path, dtype):
+def losses(folder, path, dtype, dropout):
     """Take 20 steps of both stages and write the losses from the main rank."""
     config = small_config(folder / "data", folder / "run")
+    config.model.dropout = dropout
     hp = config.training.hp
     hp.total_batch_size, hp.training_duration, hp.optimizer, hp.lr = BATCH, STEPS * BATCH, "adamw", 1e-3
     with process_group() as ranks:
@@ -50,12 +51,15 @@ def losses(folder, path, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
-def test_one_to_four_ranks_have_the_same_losses(dtype, tolerance, folder):
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "dropout"),
+    [(torch.float64, 1e-6, 0.0), (torch.float64, 1e-6, 0.3), (torch.float32, 1e-4, 0.0)],
+)
+def test_one_to_four_ranks_have_the_same_losses(dtype, tolerance, dropout, folder):
     found = []
     for ranks in (1, 2, 3, 4):
-        path = folder / f"{ranks}_{dtype}.txt"
-        assert on_ranks(ranks, losses, folder, path, dtype) == [0] * ranks
+        path = folder / f"{ranks}_{dtype}_{dropout}.txt"
+        assert on_ranks(ranks, losses, folder, path, dtype, dropout) == [0] * ranks
         found.append(np.loadtxt(path))
     assert len(found[0]) == 2 * STEPS
     assert found[0][STEPS - 1] < 0.99 * found[0][0]

@@ -38,6 +38,7 @@ def configured(data):
         whole = small_config(data, folder)
         whole.training.perf.prefetch = prefetch
         whole.training.hp.batch_size_per_gpu = 3
+        whole.model.dropout = 0.3
         return replace(whole, stage="regression")
 
     return configure

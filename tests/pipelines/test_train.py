@@ -23,6 +23,7 @@ from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.assembly import build_backbone
 from physicsnemo_fs.pipelines.checkpoints import image_count, load_network, newest
 from physicsnemo_fs.pipelines.stage_building import overfit
 from physicsnemo_fs.pipelines.train import train
@@ -170,6 +171,33 @@ def test_dropout_resumes_bit_for_bit(data, tmp_path, monkeypatch):
     monkeypatch.undo()
     train(config(tmp_path / "resumed"))
     assert_same(weights(tmp_path / "resumed", "regression"), weights(tmp_path / "whole", "regression"))
+
+
+def test_nothing_is_drawn_from_torchs_generator_in_a_training(data, tmp_path, monkeypatch):
+    whole = small_config(data, tmp_path)
+    config = replace(whole, model=replace(whole.model, dropout=0.3))
+    step, states = Trainer._step, []
+
+    def watched(self, network):
+        before = torch.get_rng_state()
+        loss = step(self, network)
+        states.append(torch.equal(torch.get_rng_state(), before))
+        return loss
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    train(config)
+    assert states == [True] * 12
+
+
+def test_dropout_that_is_not_keyed_is_refused(data, tmp_path, monkeypatch):
+    def backbone(config, conditions, outputs):
+        made = build_backbone(config, conditions, outputs)
+        made.stack.middle.dropout = torch.nn.Dropout(0.2)
+        return made
+
+    monkeypatch.setattr("physicsnemo_fs.pipelines.stage_building.build_backbone", backbone)
+    with pytest.raises(InputError, match=r"keyed by sample.*middle\.dropout \(Dropout\) of the regression network"):
+        train(small_config(data, tmp_path))
 
 
 def test_more_ranks_than_images_a_step_are_refused(data, run_dir):
