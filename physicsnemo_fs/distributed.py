@@ -20,6 +20,7 @@ import torch.distributed as dist
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.launchers import Launch, detect, meeting_point, prefixed_logs
 from physicsnemo_fs.liveness import meeting, watched
+from physicsnemo_fs.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +37,14 @@ class Ranks:
         world_size: Number of processes.
         local_rank: Number of this process on its machine.
         device: Device of this process.
+        progress: Whether this process gets on.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -51,14 +54,16 @@ class Ranks:
     def barrier(self) -> None:
         """Wait for every process."""
         if self.world_size > 1:
-            dist.barrier()
+            with self.progress.waiting():
+                dist.barrier()
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Give the sum of ``values`` over all processes, where they are."""
         if self.world_size == 1:
             return values
         total = values.to(self.device, copy=True)
-        dist.all_reduce(total)
+        with self.progress.waiting():
+            dist.all_reduce(total)
         return total.to(values.device)
 
     def tell(self, text: str) -> str:
@@ -75,9 +80,10 @@ class Ranks:
             return text
         words = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
         length = torch.tensor([len(words)], device=self.device)
-        dist.broadcast(length, 0)
-        words = words if self.is_main else words.new_empty(int(length))
-        dist.broadcast(words, 0)
+        with self.progress.waiting():
+            dist.broadcast(length, 0)
+            words = words if self.is_main else words.new_empty(int(length))
+            dist.broadcast(words, 0)
         return bytes(words.tolist()).decode()
 
     @contextmanager

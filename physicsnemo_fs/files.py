@@ -21,6 +21,10 @@ from physicsnemo_fs.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What writing fails with on a full or read-only disk, or beyond a quota."""
+TORCH_WRITES = re.compile(r"PytorchStreamWriter|inline_container")
+"""Names the part of torch that writes, which says nothing of why it failed."""
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """What file systems answer that know no locks."""
 
@@ -68,6 +72,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+@contextmanager
+def told_if_full(folder: Path, kept: str) -> Iterator[None]:
+    """Turn what a full or read-only disk makes writing fail with into one line.
+
+    Args:
+        folder: Where a ``with`` block writes.
+        kept: What is kept, for the message.
+
+    Raises:
+        InputError: In place of such errors; others pass.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full = error.errno in NO_ROOM if isinstance(error, OSError) else TORCH_WRITES.search(str(error))
+        if not full:
+            raise
+        raise unwritable(folder, kept, error) from error
+
+
+def unwritable(folder: Path, kept: str, error: Exception) -> InputError:
+    """Say that writing below a folder failed, what is kept, and what to do."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+    return InputError(
+        f"could not write below {folder} ({reason}); {kept}: make space or repair the folder, and run the same command "
+        "again"
+    )
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def meeting(rank: int, world_size: int) -> Iterator[None]:
         world_size: Number of ranks.
     """
     text = f"not all {world_size} ranks have met within {LONGEST_START:.0f} s; see what the others say, start again"
-    timer = threading.Timer(LONGEST_START, _end, (rank, text))
+    timer = threading.Timer(LONGEST_START, end_process, (f"[rank {rank}] ", text))
     timer.daemon = True
     timer.start()
     try:
@@ -113,8 +113,9 @@ def meeting(rank: int, world_size: int) -> Iterator[None]:
         timer.cancel()
 
 
-def _end(rank: int, text: str) -> None:
-    print(f"[rank {rank}] error: {text}", file=sys.stderr, flush=True)  # noqa: T201
+def end_process(prefix: str, text: str) -> None:
+    """End this process at once with a line of text, whatever its main thread does."""
+    print(f"{prefix}error: {text}", file=sys.stderr, flush=True)  # noqa: T201
     os._exit(STATUS)
 
 
@@ -144,7 +145,7 @@ def watched(store: Store, rank: int, world_size: int) -> Iterator[None]:
         while not done.wait(INTERVAL):
             lost = pulse.verdict()
             if lost and not done.wait(GRACE):
-                _end(rank, lost)
+                end_process(f"[rank {rank}] ", lost)
 
     threads = [threading.Thread(target=task, daemon=True, name=f"liveness {task.__name__}") for task in (beat, judge)]
     for thread in threads:

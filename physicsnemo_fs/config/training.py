@@ -64,6 +64,12 @@ class PerformanceConfig:
         choices=("fp32", "amp-bf16", "auto"),
     )
     num_threads: int | None = key(None, "CPU threads a rank; null leaves torch's choice.", least=1)
+    longest_pause: float | None = key(
+        1800.0,
+        "Seconds without a micro-batch, a batch of a validation or a network evaluation after which a process counts "
+        "as hanging and ends; null never.",
+        above=0,
+    )
 
 
 @dataclass

@@ -43,7 +43,7 @@ from physicsnemo_fs.pipelines.generation.work import (
     claimed,
     clear_leftovers,
     is_finished,
-    told_if_full,
+    told_if_unwritable,
 )
 from physicsnemo_fs.pipelines.member_sources import MemberSource, member_source
 from physicsnemo_fs.pipelines.pictures import samples_picture
@@ -236,7 +236,7 @@ class Session:
         work = Work(path, job.spec, generation.io.significant_bits)
         told = ""
         if ranks.is_main:
-            with told_if_full(work.folder):
+            with told_if_unwritable(work.folder):
                 told = json.dumps(asdict(work.begin(self._content(job), self._batch(job), generation.replace)))
         state = State(**json.loads(ranks.tell(told)))
         self._make_pieces(work, job, state)
@@ -258,7 +258,7 @@ class Session:
         sampler = PieceSampler(job, state.batch if batch == AUTO else min(batch, state.batch))
 
         def keep(made: Made) -> None:
-            with told_if_full(work.folder):
+            with told_if_unwritable(work.folder):
                 kept.keep(made.piece.name, sampler.fields(made))
             bar.update(len(made.piece))
 
@@ -267,9 +267,14 @@ class Session:
         title = "generate" if job.region is None else f"generate {job.region}"
         own = sum(len(piece) for piece in mine)
         with tqdm(total=done + own, initial=done, unit="member", desc=title, disable=not ranks.is_main) as bar:
-            with Background(keep) as background:
+            with Background(keep) as background, ranks.progress.expected(self.config.perf.longest_pause):
+
+                def watch() -> None:
+                    background.check()
+                    ranks.progress.made("an evaluation of the denoiser")
+
                 for piece in mine:
-                    background.put(sampler.sample(piece, background.check))
+                    background.put(sampler.sample(piece, watch))
         seconds = time.perf_counter() - start
         if mine:
             share = background.waited / seconds

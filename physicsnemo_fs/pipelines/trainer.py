@@ -22,7 +22,7 @@ from physicsnemo_fs.data.schedule import Piece, Schedule, TrainingSchedule, piec
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import START_AGAIN, InputError, TrainingDiverged
-from physicsnemo_fs.files import make_folder
+from physicsnemo_fs.files import make_folder, told_if_full
 from physicsnemo_fs.nn.dropout import unkeyed_dropout
 from physicsnemo_fs.pipelines.checkpoints import network_path, save_network
 from physicsnemo_fs.pipelines.interruption import StopRequest
@@ -155,6 +155,7 @@ class Trainer:
             self.states.keep(self.config.io.save_n_recent_checkpoints)
             kept = {self.best_images} if self._ends_with_best else {self.best_images, *self.states.image_counts()}
             keep_networks(self.folder, type(self.network).__name__, kept)
+            self._progressed("the checkpoint")
         self.ranks.barrier()
 
     def _save_network(self) -> None:
@@ -214,6 +215,7 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
+        together = isinstance(network, DistributedDataParallel)  # each part then waits for the other ranks
         for number in range(self._pieces):
             with nvtx.annotate("data"):
                 loaded = next(self._loaded)
@@ -222,13 +224,17 @@ class Trainer:
                 parts = self.stage.pieces(network, batch, draws)
             for position, part in enumerate(parts):
                 last = number == self._pieces - 1 and position == len(parts) - 1
-                with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
+                with (
+                    self.ranks.progress.waiting() if together else nullcontext(),
+                    network.no_sync() if together and not last else nullcontext(),  # type: ignore[operator]
+                ):
                     with nvtx.annotate("forward"), autocast(self.ranks.device, self.config.perf.fp_optimizations):
                         loss = part().sum() / self.hp.total_batch_size
                     self._require_finite(loss, "loss", draws)
                     with nvtx.annotate("backward"):
                         (loss * self.ranks.world_size).backward()
                 total += loss.detach()
+                self._progressed("a micro-batch")
         with nvtx.annotate("optimizer"):
             norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.hp.grad_clip_threshold or math.inf)
             self._require_finite(norm, "gradient", draws)
@@ -237,6 +243,9 @@ class Trainer:
         loss, asked = self.ranks.sum(torch.stack([total, torch.full_like(total, float(bool(self.stop.came)))])).tolist()
         self._asked = asked > 0
         return loss, float(norm)
+
+    def _progressed(self, done: str) -> None:
+        self.ranks.progress.made(f"{done} at image {self.images} of the {self.stage.name} stage")
 
     def _require_finite(self, value: torch.Tensor, what: str, draws: list[Draw]) -> None:
         if not torch.isfinite(value):
@@ -261,6 +270,7 @@ class Trainer:
                 draws = self._draws("validation-" + self.stage.name, one.piece)
                 losses = self.stage.losses(self.average.network, one.batch, draws)
                 sums += torch.stack([losses.double().sum(), torch.tensor(float(len(draws)), device=losses.device)])
+                self._progressed("a batch of the validation")
         total, number = self.ranks.sum(sums).tolist()
         return total / number
 
@@ -277,15 +287,20 @@ class Trainer:
             return self.final_path
         make_folder(self.folder)
         network, key = self._wrapped(), self._augmentation_key if self.config.augment else None
-        with self.stop.deferred(), self._logging(), self._loading(self.dataset, self._schedule(), key) as self._loaded:
-            while not (self.finished or self._asked):
-                self._advance(network)
-            self.save()
+        with told_if_full(self.folder, "the last checkpoint is kept"):
+            self._run(network, key)
         self.network.eval()
         if self._asked or self._agreed(self.stop.came):
             log.warning("the %s stage has a checkpoint at image %d", self.stage.name, self.images)
             raise SystemExit(START_AGAIN)
         return self.final_path
+
+    def _run(self, network: torch.nn.Module, key: Callable[[int, int], int] | None) -> None:
+        with self.stop.deferred(), self._logging(), self._loading(self.dataset, self._schedule(), key) as self._loaded:
+            with self.ranks.progress.expected(self.config.perf.longest_pause):
+                while not (self.finished or self._asked):
+                    self._advance(network)
+            self.save()
 
     def _save_final_again(self) -> None:
         if self._ends_with_best:

@@ -5,6 +5,8 @@
 import json
 import os
 import random
+import re
+import resource
 import sys
 import time
 from pathlib import Path
@@ -17,10 +19,12 @@ from omegaconf import OmegaConf
 from ranks import on_ranks
 from small_run import small_config
 
+from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.checkpoints import load_network
 from physicsnemo_fs.pipelines.train import train
+from physicsnemo_fs.pipelines.trainer import Trainer
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "train.py"
 SECONDS_TO_IMPORT = 8
@@ -150,6 +154,51 @@ def test_the_command_line_killed_at_random_times(folder, whole, tmp_path):
         return command([sys.executable, SCRIPT, *chosen, f"run_dir={there}", "training.perf.num_threads=1"])
 
     kill_in_turn(start, 4, seconds + SECONDS_TO_IMPORT, random.Random(5), numbered(tmp_path), run_dir)
+
+
+@pytest.mark.skipif(KILLS < 20, reason="make test-faults")
+def test_a_compiled_training_killed_with_a_warm_cache(folder, whole, tmp_path, monkeypatch):
+    """Networks are compiled by every start anew, from the cache of the first one."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+
+    def start(there):
+        config = small_config(folder / "data", there)
+        config.training.perf.torch_compile = True
+        return forked(train, config)
+
+    assert start(tmp_path / "cold").wait(600) == 0
+    started = time.monotonic()
+    assert start(tmp_path / "warm").wait(600) == 0
+    seconds = time.monotonic() - started
+    assert_equal_bits(tmp_path / "cold", tmp_path / "warm")
+    kill_in_turn(start, 3, seconds, random.Random(6), numbered(tmp_path), tmp_path / "warm")
+
+
+@pytest.mark.parametrize("size", [3_000, 30_000])
+def test_a_full_disk_keeps_the_last_checkpoint(size, folder, whole, tmp_path):
+    """Room for the first checkpoint only, whatever is written when the disk is full."""
+    run_dir, *_ = whole
+
+    def on_a_full_disk():
+        step = Trainer._step
+
+        def limited(self, network):
+            if self.images == 24:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            return step(self, network)
+
+        Trainer._step = limited
+        try:
+            train(small_config(folder / "data", tmp_path / "run"))
+        except InputError as error:
+            (tmp_path / "error").write_text(str(error))
+            os._exit(2)
+
+    assert forked(on_a_full_disk).wait(300) == 2
+    said = (tmp_path / "error").read_text()
+    assert re.match(r"could not write below .*/regression \(.*\); the last checkpoint is kept: make space", said)
+    assert forked(train, small_config(folder / "data", tmp_path / "run")).wait(300) == 0
+    assert_equal_bits(tmp_path / "run", run_dir)
 
 
 def test_leftovers_of_a_killed_process_go_with_the_next_write(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 
 from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, first_difference
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import exclusive, read_json, write_json
+from physicsnemo_fs.files import exclusive, read_json, unwritable, write_json
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.pieces import Pieces, pieces_for, put_in_place
 from physicsnemo_fs.io.reader import EnsembleFile
@@ -29,7 +29,7 @@ NOT_CONTENT = {
     "": ("run_dir", "dry_run", "pretrained"),
     "generation": ("seed_batch_size", "max_patch_per_gpu", "picture", "replace"),
     "generation.io": ("output_filename", "reg_ckpt_filename", "res_ckpt_filename"),
-    "perf": ("num_threads",),
+    "perf": ("num_threads", "longest_pause"),
 }
 """Keys of the configuration that do not determine the result; the checkpoints are compared by their hashes."""
 
@@ -168,7 +168,7 @@ class Work:
         missing = [name for name in names if not pieces.path(name).exists()]
         if missing:
             raise InputError(f"{len(missing)} pieces are missing in {self.folder}; run the same command again")
-        with told_if_full(self.folder):
+        with told_if_unwritable(self.folder):
             whole = pieces.unite(names, replace(self.spec, provenance=state.provenance))
             put_in_place(whole, self.output)
         shutil.rmtree(self.folder)
@@ -247,7 +247,7 @@ def clear_leftovers(output: Path) -> None:
 
 
 @contextmanager
-def told_if_full(folder: Path) -> Iterator[None]:
+def told_if_unwritable(folder: Path) -> Iterator[None]:
     """Turn errors of the operating system while writing into one line that says what is kept.
 
     Raises:
@@ -258,8 +258,4 @@ def told_if_full(folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise InputError(
-            f"could not write below {folder.parent} ({reason}); finished members are kept: make space or repair the "
-            "folder, and run the same command again"
-        ) from error
+        raise unwritable(folder.parent, "finished members are kept", error) from error
