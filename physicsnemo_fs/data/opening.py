@@ -28,6 +28,7 @@ class Opening:
         ranks: The processes that open it together.
         statistics: File that keeps what was measured on the training split, for the next start.
         region: One of the dataset's regions; ``None`` joins them.
+        simulate: Whether to make what is missing and can be made; otherwise noise of its shape stands for it.
 
     Example:
         >>> Opening("validation").truth_required
@@ -41,6 +42,7 @@ class Opening:
     ranks: Ranks = field(default_factory=Ranks)
     statistics: Path | None = None
     region: str | None = None
+    simulate: bool = True
 
     def measured(
         self, name: str, config: Any, source: Fields, positions: Sequence[int], kinds: Sequence[Normalisation]

@@ -22,6 +22,7 @@ from physicsnemo_fs.data.datasets.kolmogorov import FieldSource, KolmogorovDatas
 from physicsnemo_fs.data.datasets.ns_re40 import NSRe40Source
 from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
 from physicsnemo_fs.data.flow.store import KolmogorovSplits, open_split
+from physicsnemo_fs.data.flow.unsimulated import Unsimulated, needs_simulation
 from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.plugins import load_plugin, plugin_options
@@ -71,6 +72,11 @@ def kolmogorov_splits(config: KolmogorovDatasetConfig) -> KolmogorovSplits:
 def knows_its_statistics(config: DatasetConfig) -> bool:
     """Whether the data itself says how its training split is normalised, so that a network of other data is found."""
     return isinstance(config, KolmogorovDatasetConfig | NSRe40DatasetConfig | PublishedConfig)
+
+
+def is_unsimulated(dataset: DownscalingDataset) -> bool:
+    """Whether noise stands for data that is to be simulated."""
+    return isinstance(dataset, KolmogorovDataset) and isinstance(dataset.source, Unsimulated)
 
 
 def region_names(config: DatasetConfig, split: str) -> tuple[str, ...]:
@@ -138,9 +144,11 @@ def _flow_source(config: KolmogorovDatasetConfig | NSRe40DatasetConfig, opening:
     if isinstance(config, KolmogorovDatasetConfig):
         known = None if opening.channels is None else opening.channels["vorticity"]
         moments = None if known is None else Moments(1, known.mean, known.std**2)
-        folder = config.data_path or "outputs/data"
+        folder, splits = config.data_path or "outputs/data", kolmogorov_splits(config)
+        if not opening.simulate and needs_simulation(folder, splits, opening.split, moments):
+            return Unsimulated(splits, opening.split, moments or Moments(1, 0.0, 1.0))
         with opening.ranks.main_first():
-            return open_split(folder, kolmogorov_splits(config), opening.split, moments, opening.ranks.device)
+            return open_split(folder, splits, opening.split, moments, opening.ranks.device)
     if config.data_path is None:
         raise InputError("dataset=ns_re40 needs the file: set dataset.data_path=.../2D_NS_Re40.npy")
     return NSRe40Source(

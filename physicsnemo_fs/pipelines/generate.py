@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch.nn import Module
@@ -21,7 +21,7 @@ from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.pieces import require_format
-from physicsnemo_fs.pipelines.assembly import knows_its_statistics, open_dataset, region_names
+from physicsnemo_fs.pipelines.assembly import is_unsimulated, knows_its_statistics, open_dataset, region_names
 from physicsnemo_fs.pipelines.generation.background import Background
 from physicsnemo_fs.pipelines.generation.dry_run import describe
 from physicsnemo_fs.pipelines.generation.memory import fitting_batch
@@ -206,7 +206,10 @@ class Session:
             ranks=self.ranks,
             region=region,
         )
-        return open_dataset(self.config.dataset, opening)
+        dataset = open_dataset(self.config.dataset, opening)
+        if is_unsimulated(dataset):  # it has no statistics of its own to compare
+            return open_dataset(self.config.dataset, replace(opening, channels=trained_channels(self.networks)))
+        return dataset
 
     def _content(self, job: Job) -> dict:
         """Give what determines the result beyond the provenance."""
@@ -221,6 +224,7 @@ class Session:
         """Give the samples of a piece: as configured, or as many as fit into memory."""
         batch = self.config.generation.seed_batch_size
         if batch != AUTO:
+            simulate=not self.config.dry_run,
             return batch
         times, members = len(job.chosen), len(job.spec.member_seeds)
         share = -(-times * members // self.ranks.world_size)

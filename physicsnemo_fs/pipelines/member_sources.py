@@ -183,7 +183,9 @@ def member_source(
         return RegressionOnly()
     if mode.startswith("dressed"):
         assert mean is not None  # noqa: S101 - the regression is loaded in these modes
-        validation = open_dataset(config.dataset, Opening("validation", channels=channels, ranks=ranks))
+        validation = open_dataset(
+            config.dataset, Opening("validation", channels=channels, ranks=ranks, simulate=not config.dry_run)
+        )
         ids = evenly_spread(len(validation), min(len(validation), DRESSING_SAMPLES))
         pairs = truth_and_mean(mean, validation, ids, DRESSING_BATCH, ranks.device)
         return Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))

@@ -42,7 +42,7 @@ from physicsnemo_fs.pipelines.stage_building import (
 )
 from physicsnemo_fs.pipelines.stages import Stage
 from physicsnemo_fs.pipelines.trainer import Trainer
-from physicsnemo_fs.pipelines.training_plan import describe, kept_statistics, unsimulated_splits
+from physicsnemo_fs.pipelines.training_plan import describe, kept_statistics
 
 log = logging.getLogger(__name__)
 
@@ -91,23 +91,20 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _say_plan(config: TrainConfig, run_dir: Path, ranks: Ranks) -> None:
     require_room(config, run_dir)
-    if splits := unsimulated_splits(config):
-        text = describe(config, *splits, ranks, "; all are to be simulated first")
-    else:
-        with kept_statistics(run_dir / "statistics.json") as statistics:
-            text = describe(config, *open_splits(config, ranks, statistics), ranks)
+    with kept_statistics(run_dir / "statistics.json") as statistics:
+        text = describe(config, *open_splits(config, ranks, statistics, simulate=False), ranks)
     if ranks.is_main:
         print(text)  # noqa: T201
 
 
 def open_splits(
-    config: TrainConfig, ranks: Ranks, statistics: Path | None
+    config: TrainConfig, ranks: Ranks, statistics: Path | None, simulate: bool = True
 ) -> tuple[DownscalingDataset, DownscalingDataset]:
     """Open the training split, and the validation split on its grid with its normalisation."""
-    training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=statistics))
+    training = open_dataset(config.dataset, Opening("train", ranks=ranks, statistics=statistics, simulate=simulate))
     channels = normalisation(data_signature(training))
     return training, open_dataset(
-        config.dataset, Opening("validation", min(training.grid.shape), channels, ranks=ranks)
+        config.dataset, Opening("validation", min(training.grid.shape), channels, ranks=ranks, simulate=simulate)
     )
 
 

@@ -13,15 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from physicsnemo_fs.config import HyperParameters, KolmogorovDatasetConfig, TrainConfig, stage_hyperparameters
-from physicsnemo_fs.data.datasets.kolmogorov import KolmogorovDataset
-from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
-from physicsnemo_fs.data.flow.store import store_path
-from physicsnemo_fs.data.normalize import Moments
+from physicsnemo_fs.config import HyperParameters, TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import White
@@ -29,7 +23,7 @@ from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.files import read_json
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.archives import tensors_of
-from physicsnemo_fs.pipelines.assembly import kolmogorov_splits, relative_extent
+from physicsnemo_fs.pipelines.assembly import is_unsimulated, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import load_network
 from physicsnemo_fs.pipelines.numerals import duration, size_text
 from physicsnemo_fs.pipelines.run_record import FINISHED
@@ -42,9 +36,7 @@ STEPS = 4
 """Steps that are measured, the first of which prepares."""
 
 
-def describe(
-    config: TrainConfig, training: DownscalingDataset, validation: DownscalingDataset, ranks: Ranks, note: str = ""
-) -> str:
+def describe(config: TrainConfig, training: DownscalingDataset, validation: DownscalingDataset, ranks: Ranks) -> str:
     """Say what a training would do, as lines of text, after a few steps of each stage that are not kept.
 
     Args:
@@ -52,8 +44,8 @@ def describe(
         training: The training split.
         validation: The validation split.
         ranks: The processes, which measure together.
-        note: What to say of the data.
     """
+    note = "; to be simulated first" if is_unsimulated(training) or is_unsimulated(validation) else ""
     inputs = f"{_named(training.input_channels)} on {_shape(training.coarse_grid.shape)}"
     lines = [
         f"run         {config.run_dir}",
@@ -74,41 +66,6 @@ def kept_statistics(path: Path) -> Iterator[Path]:
         if path.exists():
             shutil.copy(path, copy)
         yield copy
-
-
-class _Unsimulated:
-    """Random fields in place of a flow that is not simulated yet."""
-
-    def __init__(self, flow: KolmogorovConfig, training: KolmogorovConfig):
-        self.grid_size = flow.stored
-        self.trajectory_ids = np.arange(flow.trajectories)
-        self.seconds = flow.interval * np.arange(flow.frames)
-        self.training_interval, self.forcing_mode = training.interval, flow.forcing_mode
-        self.moments = Moments(1, 0.0, 1.0)
-
-    def read(self, trajectories: np.ndarray, frames: np.ndarray) -> Tensor:
-        """Give white noise."""
-        return torch.randn(len(trajectories), frames.shape[1], self.grid_size, self.grid_size)
-
-
-def unsimulated_splits(config: TrainConfig) -> tuple[KolmogorovDataset, KolmogorovDataset] | None:
-    """Give noise of the shape of a flow that is not simulated yet; nothing for other data, or if it is there."""
-    dataset = config.dataset
-    if not isinstance(dataset, KolmogorovDatasetConfig):
-        return None
-    splits = kolmogorov_splits(dataset)
-    if all(store_path(dataset.data_path or "outputs/data", splits, s).exists() for s in ("train", "validation")):
-        return None
-    return tuple(  # type: ignore[return-value]
-        KolmogorovDataset(
-            _Unsimulated(splits.flow(split), splits.flow("train")),
-            dataset.resolution or dataset.reference_resolution,
-            coarse_size=dataset.reference_resolution // dataset.lowres_scale_factor,
-            coarsening=dataset.coarsening,  # type: ignore[arg-type]
-            window_size=dataset.window_size,
-        )
-        for split in ("train", "validation")
-    )
 
 
 def _stages(config: TrainConfig, training: DownscalingDataset, ranks: Ranks) -> Iterator[Stage]:

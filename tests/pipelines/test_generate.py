@@ -249,6 +249,15 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(data, run_dir, tmp_path, cap
 def test_the_batch_may_be_sized_by_the_memory(samples, data, run_dir, tmp_path):
     path = generate(configuration(data, run_dir, tmp_path / "a.nc", seed_batch_size="auto"))
     assert np.abs(members(path) - members(samples)).max() < 1e-5 * np.abs(members(samples)).max()
+@pytest.mark.parametrize("mode", ["all", "dressed"])
+def test_a_dry_run_simulates_nothing(mode, run_dir, tmp_path, capsys):
+    config = configuration(tmp_path / "data", run_dir, tmp_path / "d.nc", inference_mode=mode)
+    config.dry_run = True
+    generate(config)
+    assert "d.nc; its data is to be simulated first\nmembers     3 of each of 4 times" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
     with EnsembleFile(path) as file:
         assert file.provenance["batch"] == 12
 

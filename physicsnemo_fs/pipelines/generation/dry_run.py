@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from physicsnemo_fs.data.sampler import rank_share
+from physicsnemo_fs.pipelines.assembly import is_unsimulated
 from physicsnemo_fs.pipelines.generation.plan import Piece, value_bytes
 from physicsnemo_fs.pipelines.generation.sampling import Job, PieceSampler
 from physicsnemo_fs.pipelines.numerals import duration, size_text
@@ -34,7 +35,7 @@ def describe(path: Path, job: Job, pieces: Sequence[Piece], finished: set[int], 
     evaluations = sum(len(piece) for piece in todo) * job.source.evaluations
     twice = "; twice that for a moment" if path.suffix == ".nc" else ""
     lines = [
-        f"result      {path}",
+        f"result      {path}" + ("; its data is to be simulated first" if is_unsimulated(job.dataset) else ""),
         f"members     {members} of each of {times} times from {_second(spec.times[0])} to {_second(spec.times[-1])}",
         f"fields      {outputs} on {grid[0]} x {grid[1]} points; {_and_fields(job)}",
         f"work        {len(pieces)} pieces of at most {batch} samples, {len(finished)} of them finished",
