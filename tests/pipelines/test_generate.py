@@ -138,6 +138,9 @@ def test_churn_gives_other_samples(samples, data, run_dir, tmp_path):
         ({"times_range": ["2000-01-02"]}, "must be .start, end, hours."),
         ({"times_range": ["2000-01-01", "2000-01-02", -6]}, "must be .start, end, hours."),
         ({"times_range": ["1999-01-01", "1999-01-02", 24]}, "1999-01-01.* is not among the 4 times"),
+        ({"times_range": ["2000-01-01", "NaT", 6]}, "must be .start, end, hours."),
+        ({"times_range": ["2000-01-01", "2200-01-01", 1e-6]}, r"2000-01-01T00:00:00.0036\d* is not among the 4 times"),
+        ({"times": ["9999-01-01"]}, "'9999-01-01' is not one from 1678 to 2261"),
         ({"seed_batch_size": 2.5}, "a whole number from 1, or auto"),
         ({"times": ["1999-01-01"]}, "is not among the 4 times of the split, which run from"),
         ({"times": ["yesterday"]}, "must be ISO times"),
@@ -246,9 +249,6 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(data, run_dir, tmp_path, cap
     assert "8 of them finished" in capsys.readouterr().out
 
 
-def test_the_batch_may_be_sized_by_the_memory(samples, data, run_dir, tmp_path):
-    path = generate(configuration(data, run_dir, tmp_path / "a.nc", seed_batch_size="auto"))
-    assert np.abs(members(path) - members(samples)).max() < 1e-5 * np.abs(members(samples)).max()
 @pytest.mark.parametrize("mode", ["all", "dressed"])
 def test_a_dry_run_simulates_nothing(mode, run_dir, tmp_path, capsys):
     config = configuration(tmp_path / "data", run_dir, tmp_path / "d.nc", inference_mode=mode)
@@ -258,6 +258,9 @@ def test_a_dry_run_simulates_nothing(mode, run_dir, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_batch_may_be_sized_by_the_memory(samples, data, run_dir, tmp_path):
+    path = generate(configuration(data, run_dir, tmp_path / "a.nc", seed_batch_size="auto"))
+    assert np.abs(members(path) - members(samples)).max() < 1e-5 * np.abs(members(samples)).max()
     with EnsembleFile(path) as file:
         assert file.provenance["batch"] == 12
 

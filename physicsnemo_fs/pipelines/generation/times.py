@@ -29,7 +29,10 @@ def choose_times(dataset: DownscalingDataset, generation: GenerationConfig) -> n
         most = generation.max_times
         count = len(dataset) if most is None else min(most, len(dataset))
         return np.array(evenly_spread(len(dataset), count), dtype=np.int64)
-    wanted = _in_range(generation.times_range) if generation.times is None else _parse_times(generation.times)
+    if generation.times is None:
+        wanted = _in_range(generation.times_range, len(dataset) + 1)
+    else:
+        wanted = _parse_times(generation.times)
     if not wanted:
         raise InputError(f"generation.times must name a time: got {generation.times}")
     positions = {t: i for i, t in enumerate(dataset.times)}
@@ -42,31 +45,39 @@ def choose_times(dataset: DownscalingDataset, generation: GenerationConfig) -> n
     return np.array(sorted({positions[t] for t in wanted}))
 
 
-def _in_range(given: list[Any] | None) -> list[np.datetime64]:
-    """Give the times from start to end, both included.
+def _in_range(given: list[Any] | None, most: int) -> list[np.datetime64]:
+    """Give the first ``most`` times from start to end, both included.
 
     Example:
-        >>> [str(t)[:13] for t in _in_range(["2020-01-01", "2020-01-01T12", 6])]
+        >>> [str(t)[:13] for t in _in_range(["2020-01-01", "2020-01-01T12", 6], 10)]
         ['2020-01-01T00', '2020-01-01T06', '2020-01-01T12']
     """
     try:
         first, last, *rest = given or []
         start, end = _parse_times([str(first), str(last)])
         (hours,) = rest or (1,)
-        step = np.timedelta64(round(timedelta(hours=float(hours)) / timedelta(microseconds=1)), "us")
-        if step <= np.timedelta64(0, "us") or end < start:
+        step = np.timedelta64(1000 * round(timedelta(hours=float(hours)) / timedelta(microseconds=1)), "ns")
+        if step <= np.timedelta64(0, "ns") or end < start:
             raise ValueError("the end before the start, or no step")
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(
             f"generation.times_range must be [start, end, hours], the start first and hours above 0: got {given}"
         ) from error
-    return list(np.arange(start, end + np.timedelta64(1, "ns"), step.astype("timedelta64[ns]")))
+    return list(start + step * np.arange(min(int((end - start) // step) + 1, most)))
 
 
 def _parse_times(times: list[str]) -> list[np.datetime64]:
     try:
-        return [forecast_times([t])[0] if FORECAST_NAME.fullmatch(t) else np.datetime64(t, "ns") for t in times]
+        return [forecast_times([t])[0] if FORECAST_NAME.fullmatch(t) else _parse_time(t) for t in times]
     except ValueError as error:
         raise InputError(
             f"generation.times must be ISO times (2000-01-01T00:00:10) or forecasts (2024011212f03): {error}"
         ) from error
+
+
+def _parse_time(text: str) -> np.datetime64:
+    """Give an ISO time; numpy wraps years that nanoseconds do not reach."""
+    year = np.datetime64(text, "Y")
+    if np.isnat(year) or not np.datetime64("1678") <= year < np.datetime64("2262"):
+        raise ValueError(f"{text!r} is not one from 1678 to 2261")
+    return np.datetime64(text, "ns")
