@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import IO, Any
 
 from physicsnemo_fs.errors import InputError
@@ -161,6 +162,31 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); remove the folder or restore the file") from error
+
+
+def read_record(path: Path, **kinds: type | UnionType) -> dict[str, Any]:
+    """Read a record that is an object.
+
+    Args:
+        path: The file.
+        kinds: Types of entries that it must have.
+
+    Raises:
+        InputError: If it is none, or an entry is missing or of another type.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "finished.json"
+        >>> write_json({"network": "a.mdlus"}, path)
+        >>> read_record(path, network=str)
+        {'network': 'a.mdlus'}
+    """
+    found = read_json(path)
+    bad = [name for name, kind in kinds.items() if not isinstance(found, dict) or not isinstance(found.get(name), kind)]
+    if bad or not isinstance(found, dict):
+        what = f"it has no {bad[0]}" if bad else "it is no object"
+        raise InputError(f"{path} is damaged ({what}); remove the folder or restore the file")
+    return found
 
 
 def write_json(value: Any, path: Path) -> None:

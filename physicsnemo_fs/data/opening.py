@@ -10,7 +10,7 @@ from typing import Any, Literal
 from physicsnemo_fs.data.statistics import Normalisation, fit_channels
 from physicsnemo_fs.data.types import Channel, Fields
 from physicsnemo_fs.distributed import Ranks
-from physicsnemo_fs.files import read_json, write_json
+from physicsnemo_fs.files import read_record, write_json
 
 Split = Literal["train", "validation", "test"]
 
@@ -62,7 +62,7 @@ class Opening:
             "times": [str(source.times[p]) for p in (positions[0], positions[-1])] if len(source.times) else [],
             "count": len(positions),
         }
-        kept = read_json(self.statistics) if self.statistics and self.statistics.exists() else {}
+        kept = read_record(self.statistics) if self.statistics and self.statistics.exists() else {}
         if name in kept and kept[name]["of"] == key:
             return tuple(Channel.from_dict(record) for record in kept[name]["channels"])
         ranks = self.ranks

@@ -5,15 +5,18 @@
 import json
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from torch.nn import Module
 from tqdm import tqdm
 
 from physicsnemo_fs.config import GenerateConfig
 from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.data.recognition import SAMPLES, sample_numbers
 from physicsnemo_fs.data.sampler import rank_share
 from physicsnemo_fs.data.signature import data_signature
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
@@ -139,24 +142,32 @@ class Session:
             InputError: As :func:`generate_regions`.
         """
         ranks, generation = self.ranks, self.config.generation
-        finished = ranks.is_main and is_finished(path, self._provenance(region), generation.replace)
-        if json.loads(ranks.tell(json.dumps(finished))):
-            logger.info("%s is there already, of the same configuration: it is kept", path)
-            if ranks.is_main:
-                clear_leftovers(path)
+        if self._is_there(path, self._provenance(region)):
             return path
         job = self.job(region)
+        if self._is_there(path, job.spec.provenance):
+            return path
         with claimed(path) if ranks.is_main else nullcontext():
             self._work(path, job)
         if generation.picture and ranks.is_main:
             samples_picture(path, path.with_suffix(".png"))
         return path
 
+    def _is_there(self, path: Path, provenance: Mapping[str, Any]) -> bool:
+        """Whether the result is there; decided by the main process for all."""
+        finished = self.ranks.is_main and is_finished(path, provenance, self.config.generation.replace)
+        if not json.loads(self.ranks.tell(json.dumps(finished))):
+            return False
+        logger.info("%s is there already, of the same configuration: it is kept", path)
+        if self.ranks.is_main:
+            clear_leftovers(path)
+        return True
+
     def describe(self) -> list[Path]:
         """Print what would be made, and give the results there would be."""
         for path, region in self.outputs:
-            finished = is_finished(path, self._provenance(region), self.config.generation.replace)
             job = self.job(region)
+            finished = is_finished(path, job.spec.provenance, self.config.generation.replace)
             work = Work(path, job.spec, self.config.generation.io.significant_bits)
             state = None if finished else work.peek(self._content(job))
             batch = self._batch(job) if state is None else state.batch
@@ -187,7 +198,11 @@ class Session:
             output_channels=dataset.output_channels,
             input_channels=dataset.input_channels,
             member_seeds=tuple(seeds),
-            provenance={**self._provenance(region), **windows_of(networks, dataset.grid.shape)},
+            provenance={
+                **self._provenance(region),
+                **windows_of(networks, dataset.grid.shape),
+                **({} if is_unsimulated(dataset) else {SAMPLES: sample_numbers(dataset, chosen.tolist())}),
+            },
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,
             has_regression=has_regression(mean),
         )
@@ -205,6 +220,7 @@ class Session:
             truth_required=False,
             ranks=self.ranks,
             region=region,
+            simulate=not self.config.dry_run,
         )
         dataset = open_dataset(self.config.dataset, opening)
         if is_unsimulated(dataset):  # it has no statistics of its own to compare
@@ -224,7 +240,6 @@ class Session:
         """Give the samples of a piece: as configured, or as many as fit into memory."""
         batch = self.config.generation.seed_batch_size
         if batch != AUTO:
-            simulate=not self.config.dry_run,
             return batch
         times, members = len(job.chosen), len(job.spec.member_seeds)
         share = -(-times * members // self.ranks.world_size)

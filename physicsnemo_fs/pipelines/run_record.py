@@ -12,11 +12,12 @@ from omegaconf import OmegaConf
 
 from physicsnemo_fs import __version__
 from physicsnemo_fs.config import GROUPS, TrainConfig, stage_hyperparameters
+from physicsnemo_fs.data.recognition import SAMPLES, data_difference, sample_numbers
 from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, data_signature, first_difference
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import atomic_path, make_folder, read_json, write_json
+from physicsnemo_fs.files import atomic_path, make_folder, read_record, write_json
 from physicsnemo_fs.launchers import detect
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.provenance import start_record
@@ -55,7 +56,10 @@ def stage_record(
         regression: What the diffusion's mean was trained on.
     """
     channels = (*training.input_channels, *training.output_channels)
-    record = configured_record(config, stage) | {"normalization": {c.name: [c.mean, c.std] for c in channels}}
+    record = configured_record(config, stage) | {
+        "normalization": {c.name: [c.mean, c.std] for c in channels},
+        SAMPLES: sample_numbers(training, range(len(training))),
+    }
     if stage == "diffusion":
         record["regression"] = None if regression is None else regression["run"]
     return json.loads(json.dumps(record))
@@ -84,9 +88,8 @@ def trained_on(
     record: dict[str, Any], training: DownscalingDataset, regression: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Give what a network carries: the run's identity, the data's signature, and its mean's identity."""
-    text = json.dumps(record, sort_keys=True)
     return {
-        "run": hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
+        "run": _identity(record),
         "regression": None if regression is None else regression["run"],
         "data": data_signature(training),
     }
@@ -97,8 +100,15 @@ def state_identity(record: dict[str, Any]) -> str:
 
     A constant learning rate does not know where the training ends: then it may end later than was planned.
     """
-    shared = record if record["hp"]["lr_decay"] != "constant" else record | {"hp": _without_duration(record["hp"])}
-    return hashlib.blake2b(json.dumps(shared, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return _identity(
+        record if record["hp"]["lr_decay"] != "constant" else record | {"hp": _without_duration(record["hp"])}
+    )
+
+
+def _identity(record: dict[str, Any]) -> str:
+    """Hash a record, its samples' numbers excepted, which other machines round otherwise."""
+    text = json.dumps({name: value for name, value in record.items() if name != SAMPLES}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _without_duration(hp: dict[str, Any]) -> dict[str, Any]:
@@ -118,15 +128,12 @@ def require_same_run_folder(folder: Path, record: dict[str, Any]) -> bool:
     path = folder / RECORD
     if not path.exists():
         return False
-    there = read_json(path)
-    if not isinstance(there, dict):
-        raise InputError(f"{path} is damaged (no object); remove the folder or restore the file")
-    there = {name: there.get(name) for name in record}
-    difference = first_difference(there, record)
+    there = read_record(path, hp=dict, dataset=dict)
+    difference = _difference(there, record)
     if difference is None:
         return False
     longer = record | {"hp": {**record["hp"], "training_duration": there.get("hp", {}).get("training_duration")}}
-    if first_difference(there, longer) is not None:
+    if _difference(there, longer) is not None:
         raise InputError(f"{folder} holds a run with another {difference}; choose another run_dir or remove the folder")
     before, after = longer["hp"]["training_duration"], record["hp"]["training_duration"]
     if after < before or record["hp"]["lr_decay"] != "constant":
@@ -135,6 +142,28 @@ def require_same_run_folder(folder: Path, record: dict[str, Any]) -> bool:
             "lr_decay=constant continues it; choose another run_dir or remove the folder"
         )
     return True
+
+
+def continued(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Give a folder's record of the same run, if it has one, otherwise ``record``: data may have moved since.
+
+    Raises:
+        InputError: As :func:`require_same_run_folder`.
+    """
+    require_same_run_folder(folder, record)
+    path = folder / RECORD
+    return read_record(path, hp=dict, dataset=dict) | {"hp": record["hp"]} if path.exists() else record
+
+
+def _difference(there: dict[str, Any], record: dict[str, Any]) -> str | None:
+    """Name the first difference in what ``record`` holds, be it a part of what determines a run."""
+    kept = {name: there.get(name) for name in record}
+    apart = ("dataset", SAMPLES)
+    first, second = ({k: v for k, v in one.items() if k not in apart} for one in (kept, record))
+    if difference := first_difference(first, second):
+        return difference
+    samples = (kept[SAMPLES], record[SAMPLES]) if SAMPLES in record else ([], [])  # before the data is open
+    return data_difference(there["dataset"], record["dataset"], *samples)
 
 
 def require_room(config: TrainConfig, run_dir: Path) -> None:

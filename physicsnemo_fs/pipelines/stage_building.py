@@ -3,6 +3,7 @@
 """The two stages as their configuration describes them, and what is measured between them."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
+from physicsnemo_fs.files import read_record
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
@@ -121,6 +123,16 @@ def overfit(training: Calibration, validation: Calibration) -> str | None:
         "the ensemble will be too narrow by about that factor; train the regression on fewer images "
         "(training.regression_hp.training_duration), with model.dropout, or on more data"
     )
+
+
+def read_noise(path: Path) -> dict[str, Any]:
+    """Read what :func:`measured_noise` gave.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    levels = dict.fromkeys(("sigma_min", "sigma_max", "P_mean", "P_std"), float | int)
+    return read_record(path, sigma_data=list, field=dict, **levels)
 
 
 def measured_noise(config: TrainConfig, found: Calibration, training: DownscalingDataset) -> dict[str, Any]:

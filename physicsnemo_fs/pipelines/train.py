@@ -16,7 +16,7 @@ from physicsnemo_fs.data.signature import data_signature, normalisation
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import exclusive, read_json, write_json
+from physicsnemo_fs.files import exclusive, read_record, write_json
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import open_dataset
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
@@ -25,6 +25,7 @@ from physicsnemo_fs.pipelines.pictures import ensemble_picture
 from physicsnemo_fs.pipelines.run_record import (
     FINISHED,
     claim_folder,
+    continued,
     record_start,
     require_room,
     require_same_data,
@@ -38,6 +39,7 @@ from physicsnemo_fs.pipelines.stage_building import (
     measure,
     measured_noise,
     overfit,
+    read_noise,
     regression_stage,
 )
 from physicsnemo_fs.pipelines.stages import Stage
@@ -165,11 +167,12 @@ def _finished_regression(folder: Path) -> Path:
             + (f"the training in {folder} stopped at {there.name}" if there else f"none in {folder}")
             + "; finish it with stage=regression or set training.io.regression_checkpoint_path"
         )
-    return folder / read_json(mark)["network"]
+    return folder / read_record(mark, network=str)["network"]
 
 
 def _train_regression(run: _Run) -> Path:
-    folder, record = run.run_dir / "regression", stage_record(run.config, "regression", run.training)
+    folder = run.run_dir / "regression"
+    record = continued(folder, stage_record(run.config, "regression", run.training))
     stage = regression_stage(run.config, run.training, trained_on(record, run.training))
     run.claim(folder, record)
     path = run.trained(stage, folder, record)
@@ -194,7 +197,7 @@ def _train_diffusion(run: _Run, regression_path: Path) -> Path:
     regression = load_network(regression_path, FSRegressionSR, config.trusted_packages)
     regression.to(run.ranks.device).requires_grad_(False)
     require_same_data(regression, "regression checkpoint", training)
-    record = stage_record(config, "diffusion", training, regression.trained_on)
+    record = continued(folder, stage_record(config, "diffusion", training, regression.trained_on))
     backbone = diffusion_backbone(config, training)
     run.claim(folder, record)
     with run.ranks.main_first():
@@ -203,7 +206,7 @@ def _train_diffusion(run: _Run, regression_path: Path) -> Path:
             if warning := overfit(found, measure(config, regression, run.validation, run.ranks.device)):
                 log.warning(warning)
             write_json(measured_noise(config, found, training), folder / "noise.json")
-    noise = read_json(folder / "noise.json")
+    noise = read_noise(folder / "noise.json")
     origin = trained_on(record, training, regression.trained_on)
     stage = diffusion_stage(config, training, regression, backbone, noise, origin)
     path = run.trained(stage, folder, record)

@@ -20,14 +20,14 @@ from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import White
 from physicsnemo_fs.distributed import Ranks
-from physicsnemo_fs.files import read_json
+from physicsnemo_fs.files import read_record
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.archives import tensors_of
 from physicsnemo_fs.pipelines.assembly import is_unsimulated, relative_extent
 from physicsnemo_fs.pipelines.checkpoints import load_network
 from physicsnemo_fs.pipelines.numerals import duration, size_text
 from physicsnemo_fs.pipelines.run_record import FINISHED
-from physicsnemo_fs.pipelines.stage_building import diffusion_backbone, diffusion_stage, regression_stage
+from physicsnemo_fs.pipelines.stage_building import diffusion_backbone, diffusion_stage, read_noise, regression_stage
 from physicsnemo_fs.pipelines.stages import Stage
 from physicsnemo_fs.pipelines.trainer import Trainer
 from physicsnemo_fs.pipelines.training_state import States
@@ -81,7 +81,7 @@ def _mean(config: TrainConfig, training: DownscalingDataset) -> FSRegressionSR:
     """Give the trained mean, or an untrained one, which takes as long."""
     folder, given = Path(config.run_dir) / "regression", config.training.io.regression_checkpoint_path
     if given is None and (folder / FINISHED).exists():
-        given = str(folder / read_json(folder / FINISHED)["network"])
+        given = str(folder / read_record(folder / FINISHED, network=str)["network"])
     if given is None:
         return regression_stage(config, training).network
     return load_network(given, FSRegressionSR, config.trusted_packages)
@@ -90,7 +90,7 @@ def _mean(config: TrainConfig, training: DownscalingDataset) -> FSRegressionSR:
 def _noise(path: Path, training: DownscalingDataset) -> dict[str, Any]:
     """Give the noise that was measured, or white noise, which takes as long."""
     if path.exists():
-        return read_json(path)
+        return read_noise(path)
     field = RandomField(
         White(), relative_extent(training), training.grid.boundary, registration=training.grid.registration
     )

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+import netCDF4
 import numpy as np
 import pytest
 from generated import configuration, everything, members
@@ -17,8 +18,10 @@ from harness import KILLS, counts_changes, dies_at_change, forked, survive, unti
 from ranks import free_port, on_ranks, place
 
 from physicsnemo_fs import liveness
+from physicsnemo_fs.data.flow.store import store_path
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import read_json
+from physicsnemo_fs.pipelines.assembly import kolmogorov_splits
 from physicsnemo_fs.pipelines.generate import generate
 from physicsnemo_fs.pipelines.generation.sampling import PieceSampler
 from physicsnemo_fs.pipelines.generation.work import claimed, work_folder
@@ -223,6 +226,38 @@ def test_work_on_another_configuration_is_refused_or_discarded(configured, whole
     generate(configured(path, replace=True))
     found, _ = everything(path)
     assert found == everything(whole)[0]
+
+
+def test_data_may_move_while_work_is_unfinished(configured, data, whole, tmp_path):
+    path, moved = tmp_path / "s.nc", tmp_path / "moved"
+    process = forked(slowly, configured(path), 0.2)
+    until(lambda: len(finished(path)) >= 2)
+    process.kill()
+    shutil.copytree(data, moved)
+    config = configured(path)
+    config.dataset.data_path = str(moved)
+    generate(config)
+    assert everything(path) == everything(whole)
+    assert generate(config) == path
+    assert everything(path) == everything(whole)
+
+
+@pytest.mark.parametrize("state", ["unfinished", "finished"])
+def test_other_data_elsewhere_is_refused(state, configured, data, tmp_path):
+    path, moved = tmp_path / "s.nc", tmp_path / "moved"
+    if state == "finished":
+        generate(configured(path))
+    else:
+        process = forked(slowly, configured(path), 0.2)
+        until(lambda: len(finished(path)) >= 2)
+        process.kill()
+    shutil.copytree(data, moved)
+    config = configured(path)
+    with netCDF4.Dataset(store_path(moved, kolmogorov_splits(config.dataset), "test"), "a") as file:
+        file["vorticity"][1, 1, 5, 5] += 1.0
+    config.dataset.data_path = str(moved)
+    with pytest.raises(InputError, match=r"with another config\.dataset\.samples\[3\]"):
+        generate(config)
 
 
 def test_a_kill_between_the_name_and_the_cleaning_leaves_a_finished_result(configured, whole, tmp_path):

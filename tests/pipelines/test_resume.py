@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 
+import netCDF4
 import pytest
 import torch
 from small_run import small_config
@@ -15,7 +16,9 @@ from test_train import assert_equal_up_to_rounding, assert_same, weights
 
 from physicsnemo_fs import cli
 from physicsnemo_fs.config import HyperParameters, TrainConfig
+from physicsnemo_fs.data.flow.store import store_path
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.assembly import kolmogorov_splits
 from physicsnemo_fs.pipelines.checkpoints import image_count
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer
@@ -77,6 +80,33 @@ def test_a_damaged_state_is_named_with_the_last_good_one_which_is_used_on_purpos
     train(with_resume(run, "latest_good"))
     assert (folder / "checkpoint.0.32.pt.damaged").exists()
     assert_same(weights(tmp_path / "run", "regression"), weights(run_dir, "regression"))
+
+
+def test_data_may_move_while_a_training_is_stopped(run, data, run_dir, tmp_path):
+    shutil.copytree(data, tmp_path / "moved")
+    moved = replace(run, dataset=replace(run.dataset, data_path=str(tmp_path / "moved")))
+    train(moved)
+    assert_same(weights(tmp_path / "run", "regression"), weights(run_dir, "regression"))
+    train(replace(moved, stage="all"))
+    assert_same(weights(tmp_path / "run", "diffusion"), weights(run_dir, "diffusion"))
+
+
+def test_other_data_elsewhere_is_refused(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / "moved")
+    with netCDF4.Dataset(store_path(tmp_path / "moved", kolmogorov_splits(run.dataset), "train"), "a") as file:
+        file["vorticity"][0, 0, 5, 5] += 1.0
+    moved = replace(run, dataset=replace(run.dataset, data_path=str(tmp_path / "moved")))
+    with pytest.raises(InputError, match=r"holds a run with another dataset\.samples\[0\]"):
+        train(moved)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"network": 5, "hp": 3, "sigma_data": 1}', "half"])
+@pytest.mark.parametrize("name", ["regression/run.json", "regression/finished.json", "diffusion/noise.json"])
+def test_a_damaged_record_is_named(name, content, data, run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name} is damaged \(.*\); remove the folder or restore the file"):
+        train(replace(small_config(data, tmp_path / "run"), stage="diffusion" if "finished" in name else "all"))
 
 
 def test_without_a_good_state_nothing_is_trained_over(run, tmp_path):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from physicsnemo_fs.data.recognition import SAMPLES, data_difference
 from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, first_difference
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import exclusive, read_json, unwritable, write_json
@@ -36,7 +37,7 @@ NOT_CONTENT = {
 
 def content_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Give the part of a provenance that determines the result."""
-    content = copy.deepcopy({k: v for k, v in provenance.items() if k not in ("batch", "patches", "python")})
+    content = copy.deepcopy({k: v for k, v in provenance.items() if k not in ("batch", "patches", "python", SAMPLES)})
     for place, keys in NOT_CONTENT.items():
         section = content.get("config", {})
         for name in filter(None, place.split(".")):
@@ -46,8 +47,22 @@ def content_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(content))
 
 
+def difference_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Name the first difference between what two provenances say of their results; data may have moved."""
+    first, second = content_of(old), content_of(new)
+    datasets = [content.get("config", {}).pop("dataset", {}) for content in (first, second)]
+    return first_difference(first, second) or data_difference(
+        datasets[0], datasets[1], old.get(SAMPLES), new.get(SAMPLES), "config.dataset"
+    )
+
+
 def is_finished(output: Path, provenance: Mapping[str, Any], replaces: bool) -> bool:
     """Whether a result of the same configuration and checkpoints is there.
+
+    Args:
+        output: The result.
+        provenance: What it should say of itself. Without numbers of samples, data that has moved is no result yet.
+        replaces: Whether something else may be replaced.
 
     Raises:
         InputError: If there is something else, which must not be replaced.
@@ -56,7 +71,11 @@ def is_finished(output: Path, provenance: Mapping[str, Any], replaces: bool) -> 
         return False
     try:
         with EnsembleFile(output) as file:
-            difference = first_difference(content_of(file.provenance), content_of(provenance))
+            there = file.provenance
+        difference = difference_of(there, provenance)
+        may_be_moved = difference and SAMPLES not in provenance
+        if may_be_moved and difference_of({**there, SAMPLES: []}, {**provenance, SAMPLES: []}) is None:
+            return False
     except InputError as error:
         difference = f"content ({error})"
     if difference is None:
@@ -111,7 +130,7 @@ class Work:
         Raises:
             InputError: If there is work on something else, or too little room.
         """
-        content = json.loads(json.dumps({"provenance": content_of(self.spec.provenance), **content}))
+        content = json.loads(json.dumps(content))
         begun = self._begun(content, replaces)
         if begun is None:
             self._clear()
@@ -131,7 +150,7 @@ class Work:
         Raises:
             InputError: If there is work on something else.
         """
-        content = json.loads(json.dumps({"provenance": content_of(self.spec.provenance), **content}))
+        content = json.loads(json.dumps(content))
         begun = self._begun(content, replaces=False)
         if begun is None:
             return None
@@ -181,12 +200,12 @@ class Work:
             return None
         try:
             begun = read_json(self._record)
-            difference = first_difference(begun["content"], content, NORMALISATION_TOLERANCE)
+            difference = difference_of(begun["provenance"], self.spec.provenance) or first_difference(
+                {name: begun["content"].get(name) for name in content}, content, NORMALISATION_TOLERANCE
+            )
             if not (isinstance(begun["run"], str) and isinstance(begun["batch"], int) and begun["batch"] > 0):
                 raise TypeError("run or batch")
-            if not isinstance(begun["provenance"], dict):
-                raise TypeError("provenance")
-        except (InputError, KeyError, TypeError) as error:
+        except (InputError, KeyError, TypeError, AttributeError) as error:
             difference, begun = f"content (its run.json is damaged: {' '.join(str(error).split())[:80]})", None
         if difference is None:
             return begun
@@ -255,7 +274,5 @@ def told_if_unwritable(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
     except OSError as error:
         raise unwritable(folder.parent, "finished members are kept", error) from error
