@@ -45,6 +45,10 @@ class Progress:
         """Say that a piece of work is done."""
         self.last, self._at = what, time.monotonic()
 
+    def unknown(self) -> None:
+        """Judge nothing until the next sign of progress: what follows may take any time."""
+        self._at = None
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Wait for other processes in a ``with`` block: they may take as long as this one, which then waits twice."""

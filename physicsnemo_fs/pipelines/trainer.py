@@ -343,6 +343,7 @@ class Trainer:
         if crossed(before, self.images, io.validation_freq) or self.images >= self.hp.training_duration:
             self._judge(self.validate())
             if self.picture and io.sample_pictures and self.ranks.is_main:
+                self.ranks.progress.unknown()
                 with READING:
                     self.picture(self.average.network, self.folder / "pictures" / f"validation.0.{self.images}.png")
         if crossed(before, self.images, io.save_checkpoint_freq) and not (self.finished or self._asked):

@@ -85,6 +85,18 @@ def test_a_process_that_was_stopped_goes_on():
     assert process.wait(20) == 0
 
 
+def test_what_may_take_any_time_is_not_judged():
+    def task():
+        progress = Progress()
+        with progress.expected(PAUSE):
+            progress.made("a step")
+            progress.unknown()
+            time.sleep(2 * PAUSE)
+        os._exit(0)
+
+    assert ends(task) == 0
+
+
 def test_one_that_waits_for_others_has_twice_the_time():
     def task(seconds):
         progress = Progress()
