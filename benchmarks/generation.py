@@ -5,6 +5,8 @@
 The shipped networks, 64 x 64 points, one thread a rank. Every round starts each variant and number of ranks anew,
 interleaved; ratios are taken within a round. The clock starts when networks and data are open and one batch was
 sampled, and stops when the file has its name. "outside" is the share of rank 0's time that is not spent in a network.
+Both variants call the network with ``--batch`` samples, so that only what happens around it differs: give at most the
+members of a time divided by the most ranks, for the gathering loop never has more of them on a rank.
 
 Example: python benchmarks/generation.py --output generation.csv --rounds 5
 """
@@ -194,7 +196,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("outputs/bench_data"), help="folder of the simulated data")
     parser.add_argument("--times", type=int, default=8)
     parser.add_argument("--members", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
@@ -203,6 +205,8 @@ def main() -> None:
     if arguments.variant:
         work(arguments.variant, arguments)
         return
+    if arguments.batch * max(arguments.ranks) > arguments.members:
+        parser.error("--batch times the most ranks must be at most --members: the variants' network calls would differ")
     torch.set_num_threads(1)
     found = rows(arguments)
     for row in found:

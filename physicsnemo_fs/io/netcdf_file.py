@@ -52,6 +52,7 @@ class NetCDFFile:
             for group in groups:
                 _define(dataset if not group.name else dataset.createGroup(group.name), group, spec)
         self._file = h5py.File(path, "r+")
+        self._variables: dict[tuple[str, str], h5py.h5d.DatasetID] = {}
 
     def __enter__(self) -> "NetCDFFile":
         return self
@@ -68,9 +69,11 @@ class NetCDFFile:
         Raises:
             OSError: If the disk is full.
         """
+        name = place.group, place.variable
         with _writing():
-            variable = self._file[f"{place.group}/{place.variable}"]
-            variable.id.write_direct_chunk((*place.position, 0, 0), chunk)
+            if name not in self._variables:  # looking one up takes as long as writing a small chunk
+                self._variables[name] = self._file["/".join(name)].id
+            self._variables[name].write_direct_chunk((*place.position, 0, 0), chunk)
 
     def finish(self) -> None:
         """Close the file and say in it that it is complete.
