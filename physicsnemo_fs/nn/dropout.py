@@ -79,8 +79,10 @@ def kept(keys: Int64[Tensor, " batch"], shape: tuple[int, ...], p: float) -> Boo
     """
     count = math.prod(shape)
     counters = torch.arange(-(-count // 4), device=keys.device)
-    words = splitmix64(keys[:, None], counters).view(torch.int16)[:, :count]
-    return (words >= _dropped_levels(p) - LEVELS // 2).reshape(len(keys), *shape)
+    bits = splitmix64(keys[:, None], counters)
+    parts = 16 * torch.arange(4, device=keys.device)  # a view as int16 corrupts memory in what Inductor makes for CPUs
+    words = ((bits[..., None] >> parts) & (LEVELS - 1)).flatten(1)[:, :count]
+    return (words >= _dropped_levels(p)).reshape(len(keys), *shape)
 
 
 @contextmanager

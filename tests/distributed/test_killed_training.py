@@ -172,7 +172,7 @@ def test_a_compiled_training_killed_with_a_warm_cache(folder, tmp_path, monkeypa
 
         Trainer._step = killed
         config = replace(small_config(folder / "data", there), stage="regression")
-        config.training.perf.torch_compile = True
+        config.training.perf.torch_compile, config.model.dropout = True, 0.3
         train(config)
 
     def weights(there):
