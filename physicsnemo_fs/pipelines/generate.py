@@ -48,6 +48,7 @@ from physicsnemo_fs.pipelines.generation.work import (
     is_finished,
     told_if_unwritable,
 )
+from physicsnemo_fs.pipelines.interruption import stop_requests
 from physicsnemo_fs.pipelines.member_sources import MemberSource, member_source
 from physicsnemo_fs.pipelines.pictures import samples_picture
 from physicsnemo_fs.pipelines.pretrained import find_pretrained
@@ -82,9 +83,10 @@ def generate_regions(config: GenerateConfig) -> list[Path]:
     Raises:
         InputError: If a checkpoint, the data, a time or the output does not fit, the output's name is taken, another
             command works on it, or the disk is full.
+        SystemExit: With status ``START_AGAIN`` after SIGTERM or SIGUSR1.
     """
     _require_possible(config)
-    with process_group(config.perf.num_threads) as ranks:
+    with stop_requests(), process_group(config.perf.num_threads) as ranks:
         session = Session(config, ranks)
         if config.dry_run:
             return session.describe()

@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 KILLS = int(os.environ.get("PHYSICSNEMO_FS_KILLS", "2"))
 """Kills a test shares out; ``make test-faults`` sets 20."""
@@ -73,6 +75,7 @@ def forked(task: Callable[..., Any], *arguments: Any) -> Process:
 
     def run() -> None:
         os.setsid()
+        tqdm.set_lock(threading.RLock())  # the lock that forks share would outlive a killed holder
         ready.set()
         torch.set_num_threads(1)  # makes torch's thread pool anew, before several threads of the fork would
         task(*arguments)

@@ -5,10 +5,12 @@
 import multiprocessing
 import os
 import socket
+import threading
 import time
 
 import pytest
 import torch
+from tqdm import tqdm
 
 LONGEST_WAIT = 120
 """Seconds after which a rank counts as hanging."""
@@ -34,6 +36,7 @@ def on_ranks(world_size, task, *arguments, longest=LONGEST_WAIT):
 
     def run(rank):
         os.environ.update(place(rank, world_size, port))
+        tqdm.set_lock(threading.RLock())  # the lock that forks share would outlive a killed holder
         torch.set_num_threads(1)  # makes torch's thread pool anew, before several threads of the fork would
         task(*arguments)
 
