@@ -8,6 +8,7 @@ if __name__ != "physicsnemo_fs.kernels":
     )
 
 from .group_norm import group_norm_film_activation
+from .pointwise import pointwise_map
 from .resample import fourier_resample
 from .spectral_conv import (
     BACKEND_VARIABLE,
@@ -25,6 +26,7 @@ __all__ = [
     "fourier_resample",
     "group_norm_film_activation",
     "largest_modes",
+    "pointwise_map",
     "spectral_conv2d",
     "spectral_layer2d",
 ]

@@ -4,7 +4,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..activations import ACTIVATIONS
 
@@ -20,11 +19,19 @@ def compose(
     eps: float,
 ) -> Tensor:
     """Compute :func:`physicsnemo_fs.kernels.group_norm_film_activation` of valid arguments."""
-    value = functional.group_norm(x, groups, weight, bias, eps)
-    if scale is not None and shift is not None:
-        value = torch.addcmul(shift[..., None, None], value, 1 + scale[..., None, None])
-    elif scale is not None:
-        value = value * (1 + scale[..., None, None])
-    elif shift is not None:
-        value = value + shift[..., None, None]
-    return ACTIVATIONS[activation](value)
+    if scale is None and shift is None:
+        return ACTIVATIONS[activation](torch.group_norm(x, groups, weight, bias, eps))
+    gain, offset = _gain_and_offset(x.shape[0], weight, bias, scale, shift)
+    if x.numel() == 0:  # every gradient exists, and is zero
+        return x * gain[..., None, None] + offset[..., None, None]
+    # the channels of all images as those of one image, so that gain and offset are the norm's own
+    folded = x.reshape(1, -1, *x.shape[2:])
+    value = torch.group_norm(folded, x.shape[0] * groups, gain.flatten(), offset.flatten(), eps)
+    return ACTIVATIONS[activation](value.view(x.shape))
+
+
+def _gain_and_offset(batch, weight, bias, scale, shift):
+    gain, offset = weight.expand(batch, -1), bias.expand(batch, -1)
+    if scale is not None:
+        gain, offset = gain * (1 + scale), offset * (1 + scale)
+    return gain, offset if shift is None else offset + shift

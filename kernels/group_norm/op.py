@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..activations import require_epilogue
+from ..activations import require_epilogue, require_real
 from ..dispatch import environment_allows_triton, named_backend, obstacle_to_triton
 from .composition import compose
 from .operators import group_norm_film
@@ -52,8 +52,8 @@ def group_norm_film_activation(
         functions give, which autocast makes float32.
 
     Raises:
-        ValueError: The shapes disagree, the groups do not divide the channels, there is no such activation, or the
-            backend does not exist or cannot run here.
+        ValueError: The shapes or devices disagree, a dtype is not real floating point, the groups do not divide the
+            channels, there is no such activation, or the backend does not exist or cannot run here.
 
     Example:
         >>> x, ones, zeros = torch.randn(2, 4, 8, 8), torch.ones(4), torch.zeros(4)
@@ -85,11 +85,9 @@ def _check(
     shift: Tensor | None,
     activation: str,
 ) -> None:
-    if x.ndim != 4 or not x.is_floating_point():
-        raise ValueError(
-            f"x must be real floating point [batch, channels, height, width]: got {tuple(x.shape)} of {x.dtype}; "
-            "reshape or convert it"
-        )
+    if x.ndim != 4:
+        raise ValueError(f"x must be [batch, channels, height, width]: got {tuple(x.shape)}; reshape it")
+    require_real("x", x, x.device, "convert it")
     batch, channels = x.shape[:2]
     if groups < 1 or channels % groups:
         raise ValueError(f"groups must divide the channels: got {groups} and {channels}; choose a divisor")
@@ -99,4 +97,4 @@ def _check(
         "scale": (scale, (batch, channels)),
         "shift": (shift, (batch, channels)),
     }
-    require_epilogue(expected, activation, "check the channels of x")
+    require_epilogue(expected, activation, "check the channels of x", x.device)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..activations import require_pair, require_real
 from ..dispatch import automatic_backend, environment_allows_triton, named_backend, triton_transform
 from . import operators
 
@@ -73,10 +74,9 @@ def _choose(
 
 
 def _check(x: Tensor, size: tuple[int, int]) -> None:
-    if x.ndim < 2 or not x.is_floating_point():
-        raise ValueError(
-            f"x must be real floating point [..., height, width]: got {tuple(x.shape)} of {x.dtype}; "
-            "convert it, or resample real and imaginary part"
-        )
+    if x.ndim < 2:
+        raise ValueError(f"x must be [..., height, width]: got {tuple(x.shape)}; reshape it")
+    require_real("x", x, x.device, "convert it, or resample real and imaginary part")
+    size = require_pair("size", size)
     if min(*x.shape[-2:], *size) < 1:
         raise ValueError(f"size must be (height, width) of at least one node: got {size} from {tuple(x.shape[-2:])}")

@@ -53,5 +53,11 @@ def _backward(ctx, gradient):
 
 torch.library.register_autograd(_NAME, _backward, setup_context=_save)
 
+
+@torch.library.register_vmap(_NAME)
+def _(info, in_dims, x, height, width, transform, adjoint=False):
+    return resample(x.movedim(in_dims[0], 0), height, width, transform, adjoint), 0
+
+
 for _device in ("cpu", "cuda"):
     torch.library.register_autocast(_NAME, _device, torch.float32)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..activations import require_pair, require_real
 from ..dispatch import choose_backend, triton_transform
 from . import reference
 from .operators import truncated_spectral_conv2d
@@ -52,7 +53,7 @@ def spectral_conv2d(
         The function's values in the dtype of ``x``.
 
     Raises:
-        ValueError: The shapes disagree, the dtype is not real floating point, a grid is too small for the
+        ValueError: The shapes or devices disagree, a dtype is not real floating point, a grid is too small for the
             modes, or the backend does not exist or cannot run here.
 
     Example:
@@ -77,9 +78,10 @@ def prepare(
     x: Tensor, weight: Tensor, modes: tuple[int, int], out_size: tuple[int, int] | None, backend: str | None
 ) -> tuple[str, Tensor, Tensor, tuple[int, int]]:
     """Check the arguments of :func:`spectral_conv2d`; give the backend, both tensors in its dtypes, and the grid."""
-    size = (x.shape[-2], x.shape[-1])
-    out_size = size if out_size is None else (out_size[0], out_size[1])
+    modes = require_pair("modes", modes)
     _check_tensors(x, weight, modes)
+    size = (x.shape[2], x.shape[3])
+    out_size = size if out_size is None else require_pair("out_size", out_size)
     _check_modes(modes, size, out_size)
     dtype = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
     grid_dtype = dtype if dtype == torch.float64 else x.dtype
@@ -102,11 +104,10 @@ def largest_modes(size: tuple[int, int], out_size: tuple[int, int] | None = None
 
 
 def _check_tensors(x: Tensor, weight: Tensor, modes: tuple[int, int]) -> None:
-    if x.ndim != 4 or not x.is_floating_point() or not weight.is_floating_point():
-        raise ValueError(
-            "x must be real floating point [batch, in_channels, height, width], weight real floating point: "
-            f"got {tuple(x.shape)} of {x.dtype} and weight of {weight.dtype}; pass complex weights as pairs"
-        )
+    if x.ndim != 4:
+        raise ValueError(f"x must be [batch, in_channels, height, width]: got {tuple(x.shape)}; reshape it")
+    require_real("x", x, x.device, "convert it, or transform real and imaginary part")
+    require_real("weight", weight, x.device, "convert it, complex ones to pairs by torch.view_as_real")
     expected = (2 * modes[0] * modes[1], x.shape[1])
     if weight.ndim != 4 or tuple(weight.shape[:2]) != expected or weight.shape[3] != 2:
         raise ValueError(

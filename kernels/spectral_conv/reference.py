@@ -17,7 +17,7 @@ def spectral_conv2d(x: Tensor, weight: Tensor, modes: tuple[int, int], out_size:
 
     spectrum = torch.fft.rfft2(x, norm="forward")[..., :m2]
     kept = torch.cat([spectrum[:, :, :m1], spectrum[:, :, height - m1 :]], dim=2)
-    kernel = torch.view_as_complex(weight.reshape(2 * m1, m2, in_channels, out_channels, 2))
+    kernel = torch.view_as_complex(weight.contiguous().view(2 * m1, m2, in_channels, out_channels, 2))
     mixed = torch.einsum("bixy,xyio->boxy", kept, kernel)
     mixed = mixed * _nyquist_correction(m2, width, out_width, mixed)
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from physicsnemo_fs.kernels import group_norm_film_activation
+from physicsnemo_fs.kernels import group_norm_film_activation, pointwise_map
 from physicsnemo_fs.nn.boundary import circular_pad
 from physicsnemo_fs.nn.dropout import KeyedDropout
 from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
@@ -77,7 +77,9 @@ class PeriodicConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tensor:
         """Convolve."""
-        return self.conv(circular_pad(x, self.half_width) if self.half_width else x)
+        if self.half_width:
+            return self.conv(circular_pad(x, self.half_width))
+        return pointwise_map(x, self.conv.weight.flatten(1), self.conv.bias)
 
 
 class OperatorBlock(nn.Module):
@@ -135,12 +137,22 @@ class OperatorBlock(nn.Module):
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Apply the block."""
         hidden = norm_film_activation(self.norm_in, x, self.activation)
-        mixed = self.local_in(hidden)
-        if self.spectral is not None:
-            mixed = self.spectral(hidden, skip=mixed)
+        mixed = self._mix(hidden)
         scale, shift = self.film(embedding).chunk(2, dim=1)
         modulated = norm_film_activation(self.norm_mid, mixed, self.activation, scale, shift)
-        return self.skip(x) + self.local_out(self.dropout(modulated))
+        return self._carry(x) + self.local_out(self.dropout(modulated))
+
+    def _carry(self, x: Tensor) -> Tensor:
+        if isinstance(self.skip, nn.Identity):
+            return x
+        return pointwise_map(x, self.skip.weight.flatten(1), self.skip.bias)
+
+    def _mix(self, hidden: Tensor) -> Tensor:
+        if self.spectral is None:
+            return self.local_in(hidden)
+        if self.local_in.half_width:
+            return self.spectral(hidden, skip=self.local_in(hidden))
+        return self.spectral(hidden, pointwise=self.local_in.conv)
 
 
 class SelfAttention2d(nn.Module):

@@ -4,6 +4,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
@@ -84,7 +85,8 @@ class SpectralConv2d(SpectralModule):
     The parameter ``weight`` lies mode-major in memory. The state dict speaks the native layout of
     ``physicsnemo.nn.module.spectral_layers.SpectralConv2d`` instead, ``weights1`` and ``weights2`` of shape
     ``[in_channels, out_channels, modes1, modes2, 2]``, both when it is saved and when it is loaded;
-    the attributes of these names are views. Only ``weight`` is a parameter: pass
+    the attributes of these names are views. Where FSDP2 has sharded the parameter, saving gathers it on all ranks and
+    loading shards what it is given. Only ``weight`` is a parameter: pass
     ``dict(module.named_parameters())``, not the state dict, to ``torch.func.functional_call``.
 
     Args:
@@ -130,13 +132,24 @@ class SpectralConv2d(SpectralModule):
         x: Float[Tensor, "batch in_channels height width"],
         out_size: tuple[int, int] | None = None,
         skip: Float[Tensor, "batch out_channels out_height out_width"] | None = None,
+        pointwise: torch.nn.Conv2d | None = None,
     ) -> Float[Tensor, "batch out_channels out_height out_width"]:
-        """Give the result's values on the input's grid, or on ``out_size = (height, width)``, ``skip`` added."""
+        """Give the result's values on the input's grid, or on ``out_size = (height, width)``.
+
+        Args:
+            x: Values on a periodic, regular grid.
+            out_size: The grid of the result.
+            skip: What is added to the result.
+            pointwise: A map of kernel size 1 whose values of ``x`` are added, on the input's grid only.
+        """
         modes = self.supported_modes(x, out_size)
         weight = self.weight if modes == (self.modes1, self.modes2) else self._lowest_modes(*modes)
-        if skip is None:
+        if skip is None and pointwise is None:
             return spectral_conv2d(x, weight, modes, out_size)
-        return spectral_layer2d(x, weight, modes, skip=skip, out_size=out_size)
+        if pointwise is None:
+            return spectral_layer2d(x, weight, modes, skip=skip, out_size=out_size)
+        matrix, bias = pointwise.weight.flatten(1), pointwise.bias
+        return spectral_layer2d(x, weight, modes, skip, bias, out_size=out_size, skip_weight=matrix)
 
     def zero_(self) -> None:
         """Make it the zero map."""
@@ -148,9 +161,10 @@ class SpectralConv2d(SpectralModule):
         rows = torch.cat([block[:modes1], block[2 * self.modes1 - modes1 :]])
         return rows[:, :modes2].reshape(-1, self.in_channels, self.out_channels, 2)
 
-    def _native_views(self) -> tuple[Tensor, Tensor]:
+    def _native_views(self, whole: Tensor | None = None) -> tuple[Tensor, Tensor]:
         shape = (2, self.modes1, self.modes2, self.in_channels, self.out_channels, 2)
-        nonnegative, negative = self.weight.view(shape).permute(0, 3, 4, 1, 2, 5)
+        weight = self.weight if whole is None else whole
+        nonnegative, negative = weight.view(shape).permute(0, 3, 4, 1, 2, 5)
         return nonnegative, negative
 
     def _apply(self, fn, recurse=True):
@@ -163,7 +177,7 @@ class SpectralConv2d(SpectralModule):
         return self
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
-        for name, value in zip(_NATIVE_NAMES, self._native_views(), strict=True):
+        for name, value in zip(_NATIVE_NAMES, self._native_views(_gathered(self.weight)), strict=True):
             native = value.contiguous()
             destination[prefix + name] = native if keep_vars else native.detach()
 
@@ -176,18 +190,31 @@ class SpectralConv2d(SpectralModule):
             unexpected_keys.append(prefix + "weight")
         own[prefix + "weight"] = self.weight
         missing = [key for key in native_keys if key not in state_dict]
-        shape = self._native_views()[0].shape
+        shape = (self.in_channels, self.out_channels, self.modes1, self.modes2, 2)
         misfits = [key for key in native_keys if key in state_dict and state_dict[key].shape != shape]
         error_msgs.extend(
-            f"size mismatch for {key}: got {tuple(state_dict[key].shape)} from the checkpoint, "
-            f"the layer has {tuple(shape)}"
+            f"size mismatch for {key}: got {tuple(state_dict[key].shape)} from the checkpoint, the layer has {shape}"
             for key in misfits
         )
         if not missing and not misfits:
-            own[prefix + "weight"] = _mode_major(*(state_dict[key] for key in native_keys))
+            own[prefix + "weight"] = _placed_like(self.weight, _mode_major(*(state_dict[key] for key in native_keys)))
         super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         if strict:
             missing_keys.extend(missing)
+
+
+def _gathered(parameter: Tensor) -> Tensor:
+    """Give a parameter whole, from all ranks if FSDP2 has sharded it."""
+    return getattr(parameter, "full_tensor", lambda: parameter)()
+
+
+def _placed_like(parameter: Any, whole: Tensor) -> Tensor:
+    """Shard a whole tensor as a parameter is."""
+    if not hasattr(parameter, "device_mesh"):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(whole.to(parameter.device), parameter.device_mesh, parameter.placements)
 
 
 def _mode_major(nonnegative: Tensor, negative: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.kernels import spectral_conv2d
+from physicsnemo_fs.kernels import pointwise_map, spectral_conv2d
 from physicsnemo_fs.nn.spectral import SpectralConv2d, SpectralModule
 
 
@@ -70,13 +70,15 @@ class TuckerSpectralConv2d(SpectralModule):
         x: Float[Tensor, "batch in_channels height width"],
         out_size: tuple[int, int] | None = None,
         skip: Float[Tensor, "batch out_channels out_height out_width"] | None = None,
+        pointwise: torch.nn.Conv2d | None = None,
     ) -> Float[Tensor, "batch out_channels out_height out_width"]:
-        """Give the result's values on the input's grid, or on ``out_size = (height, width)``, ``skip`` added."""
+        """Give what :meth:`.SpectralConv2d.forward` gives."""
         modes = self.supported_modes(x, out_size)
         narrow = torch.einsum("ir,bihw->brhw", self.factors[0], x)
         mixed = spectral_conv2d(narrow, self._core_modes(*modes), modes, out_size)
         wide = torch.einsum("os,bshw->bohw", self.factors[1], mixed)
-        return wide if skip is None else wide + skip
+        wide = wide if skip is None else wide + skip
+        return wide if pointwise is None else wide + pointwise_map(x, pointwise.weight.flatten(1), pointwise.bias)
 
     def dense_weight(self) -> Float[Tensor, "modes in_channels out_channels 2"]:
         """Give the weight of the :class:`physicsnemo_fs.nn.spectral.SpectralConv2d` that is the same map."""

@@ -113,7 +113,7 @@ def test_a_gpu_takes_triton_as_the_spectral_convolution_does(monkeypatch):
 @pytest.mark.parametrize(
     ("x", "size", "backend", "message"),
     [
-        (torch.zeros(4), (8, 8), None, r"x must be real floating point .* got \(4,\)"),
+        (torch.zeros(4), (8, 8), None, r"x must be \[..., height, width\]: got \(4,\)"),
         (torch.zeros(4, 4, dtype=torch.complex64), (8, 8), None, "real and imaginary part"),
         (torch.zeros(4, 4, dtype=torch.int64), (8, 8), None, "torch.int64"),
         (torch.zeros(4, 4), (8, 0), None, r"at least one node: got \(8, 0\) from \(4, 4\)"),

@@ -320,9 +320,9 @@ def test_refuses_modes_that_a_grid_cannot_hold(modes, out_size, message):
         ),
         (torch.zeros(1, 2, 8, 8), torch.zeros(6, 2, 1, 2), "weight must be"),
         (torch.zeros(1, 2, 8, 8), torch.zeros(8, 2, 1, 3), "weight must be"),
-        (torch.zeros(2, 8, 8), torch.zeros(8, 2, 1, 2), "x must be real floating point"),
+        (torch.zeros(2, 8, 8), torch.zeros(8, 2, 1, 2), "x must be .* width"),
         (torch.zeros(1, 2, 8, 8, dtype=torch.int64), torch.zeros(8, 2, 1, 2), "torch.int64"),
-        (torch.zeros(1, 2, 8, 8), torch.zeros(8, 2, 1, 2, dtype=torch.complex64), "as pairs"),
+        (torch.zeros(1, 2, 8, 8), torch.zeros(8, 2, 1, 2, dtype=torch.complex64), "to pairs"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

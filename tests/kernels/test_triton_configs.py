@@ -26,8 +26,24 @@ def test_entries_are_complete_and_fit_the_padding(name):
             assert tables.MODE_PAD % config.rows == 0 == tables.MODE_PAD % config.columns
             assert min(config[:4]) >= 16
             assert config.across % config.columns == 0
+    for operand in ("half", "tf32", "exact"):
+        config = configs.ConcatenatedConfig(**entry["concatenated"][operand])
+        assert tables.GRID_PAD % config.width == 0
+        assert min(config[:3]) >= 16
     for operand in ("tf32", "exact"):
         assert min(configs.ProductConfig(**entry["product"][operand])[:3]) >= 16
+
+
+def test_a_gpu_without_an_entry_takes_the_default_one(monkeypatch, tmp_path):
+    table = tmp_path / "configs.json"
+    own = {"analysis": {"half": {"lines": 128}}}
+    table.write_text(json.dumps(TABLE | {"known GPU": own}))
+    monkeypatch.setattr(configs, "TABLE", table)
+    names = iter(["unknown GPU", "known GPU"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: next(names))
+    unknown, known = (configs.entry.__wrapped__(torch.device("cuda", 0)) for _ in range(2))
+    assert unknown == TABLE["default"]
+    assert known == TABLE["default"] | own
 
 
 def test_the_tuner_writes_an_entry_and_keeps_the_others(monkeypatch, tmp_path):

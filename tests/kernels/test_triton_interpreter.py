@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Runs test_triton_values.py in Triton's interpreter, which has to be chosen before Triton is imported."""
+"""Runs the Triton kernels in Triton's interpreter, which has to be chosen before Triton is imported."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.slow
 def test_the_kernels_are_right_in_the_interpreter():
     pytest.importorskip("triton")
-    values = Path(__file__).with_name("test_triton_values.py")
-    command = [sys.executable, "-m", "pytest", "-x", str(values)]
+    files = [str(Path(__file__).with_name(f"test_triton_{name}.py")) for name in ("values", "layers", "fields")]
+    command = [sys.executable, "-m", "pytest", "-x", *files]
     run = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]

@@ -14,10 +14,23 @@ import triton
 import triton.language as tl
 
 from .analysis import analysis
+from .concatenated import concatenated, concatenated_layer, concatenated_layer_backward
 from .mixing import _product_kernel, mix, mix_adjoint, mix_weight
 from .synthesis import layer, layer_backward, synthesis
 
 # TRITON_INTERPRET acts where functions are decorated: Triton's own, then these
 INTERPRETED = not any(isinstance(function, triton.JITFunction) for function in (tl.max, _product_kernel))
 
-__all__ = ["INTERPRETED", "analysis", "layer", "layer_backward", "mix", "mix_adjoint", "mix_weight", "synthesis"]
+__all__ = [
+    "INTERPRETED",
+    "analysis",
+    "concatenated",
+    "concatenated_layer",
+    "concatenated_layer_backward",
+    "layer",
+    "layer_backward",
+    "mix",
+    "mix_adjoint",
+    "mix_weight",
+    "synthesis",
+]

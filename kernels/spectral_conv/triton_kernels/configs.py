@@ -39,6 +39,16 @@ class ProductConfig(NamedTuple):
     num_stages: int
 
 
+class ConcatenatedConfig(NamedTuple):
+    """The largest tile of the inverse with a pointwise map: ``channels`` times ``width``, summed over ``inner``."""
+
+    channels: int
+    inner: int
+    width: int
+    num_warps: int
+    num_stages: int
+
+
 def tile_config(kernel: str, dtype: torch.dtype, exact: bool, device: torch.device) -> TileConfig:
     """Give the entry of "analysis" or "synthesis" for grid values of ``dtype``.
 
@@ -46,8 +56,7 @@ def tile_config(kernel: str, dtype: torch.dtype, exact: bool, device: torch.devi
         >>> tile_config("analysis", torch.bfloat16, False, torch.device("cpu")).num_warps > 0
         True
     """
-    operand = ("exact" if exact else "tf32") if dtype == torch.float32 else "half"
-    return TileConfig(**entry(device)[kernel][operand])
+    return TileConfig(**entry(device)[kernel][_operand(dtype, exact)])
 
 
 def product_config(exact: bool, device: torch.device) -> ProductConfig:
@@ -58,6 +67,20 @@ def product_config(exact: bool, device: torch.device) -> ProductConfig:
         True
     """
     return ProductConfig(**entry(device)["product"]["exact" if exact else "tf32"])
+
+
+def concatenated_config(dtype: torch.dtype, exact: bool, device: torch.device) -> ConcatenatedConfig:
+    """Give the entry of the inverse with a pointwise map for grid values of ``dtype``.
+
+    Example:
+        >>> concatenated_config(torch.float16, False, torch.device("cpu")).num_warps > 0
+        True
+    """
+    return ConcatenatedConfig(**entry(device)["concatenated"][_operand(dtype, exact)])
+
+
+def _operand(dtype: torch.dtype, exact: bool) -> str:
+    return ("exact" if exact else "tf32") if dtype == torch.float32 else "half"
 
 
 @functools.cache

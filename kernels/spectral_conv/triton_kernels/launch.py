@@ -30,18 +30,18 @@ def cut_tile(config: TileConfig, problem: Problem) -> dict[str, int]:
         >>> cut_tile(TileConfig(64, 64, 32, 32, 64, 8, 2), Problem(8, 128, 24, 12, 13))
         {'HEIGHT': 16, 'WIDTH': 32, 'PLANES': 4, 'ROWS': 16, 'COLUMNS': 16}
     """
-    columns = min(_tile_length(problem.m2), config.columns)
+    columns = min(tile_length(problem.m2), config.columns)
     planes = min(config.across // columns, triton.next_power_of_2(problem.planes))
     return {
-        "HEIGHT": min(_tile_length(problem.height), max(16, config.lines // planes)),
-        "WIDTH": min(_tile_length(problem.width), config.width),
+        "HEIGHT": min(tile_length(problem.height), max(16, config.lines // planes)),
+        "WIDTH": min(tile_length(problem.width), config.width),
         "PLANES": planes,
-        "ROWS": min(_tile_length(problem.m1), config.rows),
+        "ROWS": min(tile_length(problem.m1), config.rows),
         "COLUMNS": columns,
     }
 
 
-def _tile_length(length: int) -> int:
+def tile_length(length: int) -> int:
     """Give the smallest power of two that a matrix product takes."""
     return max(16, triton.next_power_of_2(length))
 
@@ -69,8 +69,13 @@ def launch(
             *problem,
             *strides,
             **constants,
-            PRECISION="ieee" if exact else "tf32",
+            PRECISION=precision(exact),
             num_warps=config.num_warps,
             num_stages=config.num_stages,
             enable_fp_fusion=True,
         )
+
+
+def precision(exact: bool) -> str:
+    """Give the name of how float32 operands are multiplied."""
+    return "ieee" if exact else "tf32"

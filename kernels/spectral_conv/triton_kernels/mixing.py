@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .configs import product_config
+from .launch import precision
 
 
 @triton.jit
@@ -108,7 +109,7 @@ def _product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool, exact: bool
             ROWS=tile_rows,
             COLUMNS=tile_columns,
             INNER=tile_inner,
-            PRECISION="ieee" if exact else "tf32",
+            PRECISION=precision(exact),
             num_warps=config.num_warps,
             num_stages=config.num_stages,
             enable_fp_fusion=True,

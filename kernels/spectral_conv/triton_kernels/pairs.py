@@ -10,6 +10,9 @@ float16's range.
 import triton
 import triton.language as tl
 
+# TRITON_INTERPRET acts where functions are decorated, Triton's own among them
+INTERPRETED = tl.constexpr(not isinstance(tl.max, triton.JITFunction))
+
 
 @triton.jit
 def power_of_two(largest):

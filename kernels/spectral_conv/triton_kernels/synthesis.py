@@ -18,7 +18,15 @@ from torch import Tensor
 from ...triton_activations import activate, slope
 from .configs import tile_config
 from .launch import Problem, cut_tile, launch
-from .pairs import column_constants, kept_pairs, load_pairs, power_of_two
+from .pairs import power_of_two
+from .rows import row_synthesis
+
+
+@triton.jit
+def load_affine(affine, plane, planes, keep):
+    """Load bias, gain and shift [plane, 1] of an epilogue."""
+    bias, gain = tl.load(affine + plane, keep, 0.0), tl.load(affine + planes + plane, keep, 0.0)
+    return bias[:, None], gain[:, None], tl.load(affine + 2 * planes + plane, keep, 0.0)[:, None]
 
 
 @triton.jit
@@ -57,41 +65,13 @@ def _synthesis_kernel(
     plane = tl.program_id(0) * PLANES
     h = tl.program_id(1) * HEIGHT + tl.arange(0, HEIGHT)
     w = tl.program_id(2) * WIDTH + tl.arange(0, WIDTH)
-    turn_cosine, turn_sine = tl.load(twiddle + h)[:, None], tl.load(twiddle + row_stride + h)[:, None]
-
     image = tl.zeros((HEIGHT * PLANES, WIDTH), tl.float32)
     for k0 in range(0, m2, COLUMNS):
         k2 = k0 + tl.arange(0, COLUMNS)
-        real = tl.zeros((HEIGHT, PLANES * COLUMNS), tl.float32)
-        imaginary = tl.zeros((HEIGHT, PLANES * COLUMNS), tl.float32)
-        for j0 in range(0, m1, ROWS):
-            j = j0 + tl.arange(0, ROWS)
-            keep = kept_pairs(j, k2, plane, m1, m2, planes, ROWS, COLUMNS, PLANES)
-            ar, ai = load_pairs(z, j, k2, plane, m2, planes, keep, ROWS, COLUMNS, PLANES)
-            br, bi = load_pairs(z, 2 * m1 - 1 - j, k2, plane, m2, planes, keep, ROWS, COLUMNS, PLANES)
-            table = rows + j[None, :] * row_stride + h[:, None]
-            cosine, sine = tl.load(table), tl.load(table + row_sine)
-            if RESCALE:
-                largest = tl.max(tl.maximum(tl.abs(ar) + tl.abs(br), tl.abs(ai) + tl.abs(bi)), 0)
-                scale, inverse = power_of_two(largest)
-                scale, inverse = scale[None, :], inverse[None, :]
-                part = tl.dot(cosine, ((ar + br) * scale).to(OPERAND))
-                part = tl.dot(sine, ((bi - ai) * scale).to(OPERAND), part)
-                real += part * inverse
-                part = tl.dot(cosine, ((ai + bi) * scale).to(OPERAND))
-                part = tl.dot(sine, ((ar - br) * scale).to(OPERAND), part)
-                imaginary += part * inverse
-            else:
-                real = tl.dot(cosine, ar + br, real, input_precision=PRECISION)
-                real = tl.dot(sine, bi - ai, real, input_precision=PRECISION)
-                imaginary = tl.dot(cosine, ai + bi, imaginary, input_precision=PRECISION)
-                imaginary = tl.dot(sine, ar - br, imaginary, input_precision=PRECISION)
-
-        turned_real = tl.reshape(real * turn_cosine + imaginary * turn_sine, (HEIGHT * PLANES, COLUMNS))
-        turned_imaginary = tl.reshape(imaginary * turn_cosine - real * turn_sine, (HEIGHT * PLANES, COLUMNS))
-        if WEIGHTED:
-            constant = column_constants(k2, height, width)[None, :]
-            turned_real, turned_imaginary = turned_real * constant, turned_imaginary * constant
+        turned_real, turned_imaginary = row_synthesis(
+            z, rows, twiddle, h, k2, plane, planes, height, width, m1, m2, row_stride, row_sine,
+            HEIGHT, PLANES, ROWS, COLUMNS, WEIGHTED, PRECISION,
+        )  # fmt: skip
         table = columns + k2[:, None] * column_stride + w[None, :]
         cosine, sine = tl.load(table), tl.load(table + column_sine)
         if RESCALE:
@@ -109,9 +89,7 @@ def _synthesis_kernel(
     pixel = ((line_plane.to(tl.int64) * height + line_h) * width)[:, None] + w[None, :]
     keep = ((line_h < height) & (line_plane < planes))[:, None] & (w < width)[None, :]
     if RESULT != "image":
-        bias = tl.load(affine + line_plane, line_plane < planes, 0.0)[:, None]
-        gain = tl.load(affine + planes + line_plane, line_plane < planes, 0.0)[:, None]
-        shift = tl.load(affine + 2 * planes + line_plane, line_plane < planes, 0.0)[:, None]
+        bias, gain, shift = load_affine(affine, line_plane, planes, line_plane < planes)
         image += bias
         if SKIP:
             image += tl.load(skip + pixel, keep, 0.0).to(tl.float32)
