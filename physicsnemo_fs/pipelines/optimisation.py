@@ -97,9 +97,8 @@ def build_optimizer(network: nn.Module, hp: HyperParameters) -> torch.optim.Opti
     kernels = list(mixing_kernels(network)) if hp.optimizer == "muon" else []
     taken = {id(k) for k in kernels}
     others = [p for p in network.parameters() if id(p) not in taken]
-    adamw = torch.optim.AdamW(
-        others, hp.lr, betas=BETAS, weight_decay=hp.weight_decay, fused=others[0].device.type == "cuda"
-    )
+    fused = others[0].device.type in ("cuda", "cpu")
+    adamw = torch.optim.AdamW(others, hp.lr, betas=BETAS, weight_decay=hp.weight_decay, fused=fused)
     return CombinedOptimizer([KernelMuon(kernels, hp.lr, hp.weight_decay), adamw]) if kernels else adamw
 
 
