@@ -34,7 +34,7 @@ from physicsnemo_fs.config import (
     replacement,
 )
 from physicsnemo_fs.errors import START_AGAIN, InputError, RankLost, TrainingDiverged
-from physicsnemo_fs.launchers import detect, require_alone
+from physicsnemo_fs.launchers import detect, leads, require_alone
 
 CONFIG_MODULE = "physicsnemo_fs.conf"
 EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, RankLost, HydraException, OmegaConfBaseException)
@@ -247,28 +247,24 @@ def _score(config: Any) -> None:
 
 
 def _compare(config: Any) -> None:
-    require_alone("comparing")
     from physicsnemo_fs.pipelines.compare import run_compare as task
 
     task(config)
 
 
 def _merge(config: Any) -> None:
-    require_alone("merging")
     from physicsnemo_fs.pipelines.merge import run_merge as task
 
     task(config)
 
 
 def _picture(config: Any) -> None:
-    require_alone("drawing")
     from physicsnemo_fs.pipelines.video import picture as task
 
     print(task(config))  # noqa: T201
 
 
 def _video(config: Any) -> None:
-    require_alone("drawing")
     from physicsnemo_fs.pipelines.video import video as task
 
     print(task(config))  # noqa: T201
@@ -287,7 +283,6 @@ def _build(config: Any) -> None:
 
 
 def _export(config: Any) -> None:
-    require_alone("export")
     from physicsnemo_fs.export.package import export_package as task
 
     print(task(config).folder)  # noqa: T201
@@ -303,6 +298,22 @@ def _demo(config: Any) -> None:
     from physicsnemo_fs.pipelines.demo import demo as task
 
     task(config)
+
+
+def _on_one(what: str, task: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Let the first of a launcher's processes do a task, unless all of them are MPI's workers for it."""
+
+    def work(config: Any) -> None:
+        if _by_mpi(config) or leads(what):
+            task(config)
+
+    return work
+
+
+def _by_mpi(config: Any) -> bool:
+    automatic = getattr(config, "executor", "none") == "auto" and not config.dask_address
+    wanted = automatic or getattr(config, "executor", "none") == "mpi"
+    return wanted and detect().launcher == "mpirun" and not getattr(config, "dry_run", False)
 
 
 def _positional(arguments: list[str]) -> list[str]:
@@ -359,13 +370,13 @@ def _rewriting(rewrite: Callable[[list[str]], list[str]], run: Callable[[], None
 
 train = application("train", _train)
 generate = application("generate", _generate)
-score = _rewriting(_positional, application("score", _score))
-picture = application("picture", _picture)
-video = application("video", _video)
-compare = _rewriting(_files, application("compare", _compare))
-merge = _rewriting(_files, application("merge", _merge))
-build = application("build", _build)
-export = application("export", _export)
+score = _rewriting(_positional, application("score", _on_one("scoring", _score)))
+picture = application("picture", _on_one("drawing", _picture))
+video = application("video", _on_one("drawing", _video))
+compare = _rewriting(_files, application("compare", _on_one("comparing", _compare)))
+merge = _rewriting(_files, application("merge", _on_one("merging", _merge)))
+build = application("build", _on_one("building", _build))
+export = application("export", _on_one("export", _export))
 demo = application("demo", _demo)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.launchers import detect
 
 Engine = Literal["auto", "processes", "mpi", "dask", "none"]
-MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -88,7 +88,8 @@ def open_executor(
 
 
 def _mpi_size() -> int:
-    return max(int(os.environ.get(name, 1)) for name in MPI_SIZES)
+    launch = detect()
+    return launch.world_size if launch.launcher == "mpirun" else 1
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from physicsnemo_fs.errors import InputError
 
+log = logging.getLogger(__name__)
+
 DEFAULT_PORT = 29500
 SLURM_PORTS = range(15000, 32000)
 """Below the ports that Linux hands out by itself."""
@@ -112,6 +114,19 @@ def require_alone(what: str, environment: Mapping[str, str] = os.environ) -> Non
             f"{what} runs on one process for now: got {launch.world_size} from {launch.launcher}; "
             "start it without a launcher"
         )
+
+
+def leads(what: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Say whether this process is the one to do work that is not shared; the first one says that the others leave.
+
+    Example:
+        >>> leads("drawing", {}), leads("drawing", {"RANK": "1", "WORLD_SIZE": "2"})
+        (True, False)
+    """
+    launch = detect(environment)
+    if launch.rank == 0 and launch.world_size > 1:
+        log.warning("%s is the work of one process: the other %d leave now", what, launch.world_size - 1)
+    return launch.rank == 0
 
 
 class _Prefixed(logging.Formatter):

@@ -3,6 +3,9 @@
 """Shape annotations are checked at run time; random draws are seeded."""
 
 import os
+import shutil
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -68,3 +71,13 @@ def runs(tmp_path_factory):
         return made[name]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def mpirun():
+    """Give a function: the command that starts ``arguments`` of Python on some MPI processes."""
+    found = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        pytest.skip("needs mpirun: install physicsnemo-fs[mpi]")
+    options = ["--oversubscribe", "--allow-run-as-root", "--bind-to", "none"]
+    return lambda processes, *arguments: [found, *options, "-n", str(processes), sys.executable, *arguments]

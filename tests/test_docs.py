@@ -5,6 +5,7 @@
 import doctest
 import importlib.util
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,22 @@ def test_documentation_builds(tmp_path, monkeypatch):
     BUILD.build(tmp_path / "site")
     assert (tmp_path / "site" / "index.html").exists()
     assert "FSUNO" in (tmp_path / "site" / "api" / "physicsnemo_fs" / "models" / "fsuno.html").read_text()
+
+
+def shell_scripts():
+    """Whole scripts: those among the examples, and the blocks of pages that name their shell."""
+    for path in sorted((ROOT / "examples").rglob("*.sh")):
+        yield pytest.param(path.read_text(encoding="utf-8"), id=path.name)
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"^```\w*\n(#!.*?)^```", page.read_text("utf-8"), re.M | re.S)):
+            yield pytest.param(block, id=f"{page.stem}-{number}")
+
+
+@pytest.mark.parametrize("text", shell_scripts())
+def test_shell_scripts_parse(text):
+    run = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)  # noqa: S607
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_template_for_slurm_is_there():
+    assert sum("#SBATCH" in parameters.values[0] for parameters in shell_scripts()) >= 1

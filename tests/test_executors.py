@@ -3,7 +3,6 @@
 """The engines that work is handed to."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -58,10 +57,7 @@ def test_a_dask_cluster_works_by_its_address():
 
 
 @pytest.mark.slow
-def test_mpi_ranks_work(tmp_path):
-    launcher = shutil.which("mpirun", path=f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
-    if launcher is None:
-        pytest.skip("needs mpirun, from the extra mpi")
+def test_mpi_ranks_work(tmp_path, mpirun):
     script = tmp_path / "work.py"
     script.write_text(
         "from physicsnemo_fs.executors import open_executor\n"
@@ -69,8 +65,7 @@ def test_mpi_ranks_work(tmp_path):
         "    if executor is not None:\n"
         "        print(sum(executor.submit(pow, 2, n).result() for n in range(4)))\n"
     )
-    command = [launcher, "--oversubscribe", "--allow-run-as-root", "-n", "2", sys.executable, str(script)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(mpirun(2, str(script)), capture_output=True, text=True, timeout=120)
     assert run.stdout.strip() == "15", run.stderr
 
 

@@ -4,18 +4,17 @@
 
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import nullcontext
 
 import pytest
 
+from physicsnemo_fs import cli
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.launchers import Launch, detect, first_host, meeting_point, prefixed_logs, require_alone
 
-SCRIPTS = Path(__file__).parents[1] / "examples" / "corrdiff_fs"
 SUM = """
 import logging, torch
 from physicsnemo_fs.distributed import process_group
@@ -86,8 +85,8 @@ def test_every_line_of_a_log_names_its_rank(capsys):
 
 
 def test_several_processes_are_refused_where_one_is_needed():
-    with pytest.raises(InputError, match="scoring runs on one process for now: got 4 from srun; start it without"):
-        require_alone("scoring", SRUN)
+    with pytest.raises(InputError, match="the demo runs on one process for now: got 4 from srun; start it without"):
+        require_alone("the demo", SRUN)
 
 
 def free_port():
@@ -134,32 +133,32 @@ def test_srun_starts_a_process_group_without_a_master_address(tmp_path):
 
 
 @pytest.mark.slow
-def test_mpirun_starts_a_process_group(tmp_path):
-    mpirun = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if mpirun is None:
-        pytest.skip("needs mpirun: install physicsnemo-fs[mpi]")
+def test_mpirun_starts_a_process_group(tmp_path, mpirun):
     (tmp_path / "sum.py").write_text(SUM)
-    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PRTE_ALLOW_RUN_AS_ROOT": "1"}
-    command = [mpirun, "--oversubscribe", "--bind-to", "none", "-n", "2", sys.executable, "-W", "ignore", "sum.py"]
-    run = subprocess.run(
-        command,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=environment(**root, PRTE_ALLOW_RUN_AS_ROOT_CONFIRM="1"),
-    )
+    command = mpirun(2, "-W", "ignore", "sum.py")
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
     assert run.returncode == 0, run.stderr[-2000:]
     both_ranks(run.stdout + run.stderr)
 
 
-def test_a_script_that_runs_on_one_process_says_so(tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", str(SCRIPTS / "score_samples.py"), "path=absent.nc"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=environment(**SRUN),
-    )
-    assert run.returncode == 2
-    (line,) = (line for line in run.stderr.splitlines() if "error: " in line)
-    assert line == "[rank 2] error: scoring runs on one process for now: got 4 from srun; start it without a launcher"
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("score", "path=absent.nc"),
+        ("build", "fine.data_path=absent.nc", "fine.variables=[t2m]"),
+        ("export", "run=absent", "package=made"),
+        ("compare", "path=[absent.nc]"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_work_that_is_not_shared_is_done_by_the_first_process(command, rank, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", list(command))
+    for name, value in {**SRUN, "SLURM_PROCID": str(rank)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) if rank == 0 else nullcontext():
+        cli.COMMANDS[command[0]]()
+    printed = capsys.readouterr()
+    assert ("is the work of one process: the other 3 leave now" in printed.out) == (rank == 0)
+    assert printed.err.startswith("[rank 0] error: ") == (rank == 0)

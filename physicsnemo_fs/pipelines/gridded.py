@@ -15,9 +15,10 @@ from physicsnemo_fs.data.datasets.pairing import Uneven, matching_times
 from physicsnemo_fs.data.fields.array_files import list_files
 from physicsnemo_fs.data.fields.catalogue import Wanted
 from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
+from physicsnemo_fs.data.fields.missing import CheckedFields, Missing, parse_missing, place_of
 from physicsnemo_fs.data.fields.placement import cells_inside
 from physicsnemo_fs.data.fields.selection import check_known
-from physicsnemo_fs.data.fields.views import CheckedFields, CoarseFields, CutFields, Missing, parse_missing, place_of
+from physicsnemo_fs.data.fields.views import CoarseFields, CutFields
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.signature import as_trained

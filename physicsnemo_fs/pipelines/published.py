@@ -20,7 +20,7 @@ from physicsnemo_fs.data.datasets.hrrr_mini import HRRRMiniDataset, sample_times
 from physicsnemo_fs.data.datasets.pairing import Uneven
 from physicsnemo_fs.data.datasets.published import Pair
 from physicsnemo_fs.data.datasets.volcano import PHASE, SIDE, VolcanoFields, volcano_labels
-from physicsnemo_fs.data.fields.views import parse_missing
+from physicsnemo_fs.data.fields.missing import parse_missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.splits import parse_duration, positions_of, split_by_blocks
 from physicsnemo_fs.data.types import DownscalingDataset

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
 from physicsnemo_fs.data.datasets.pairing import Uneven
-from physicsnemo_fs.data.fields.views import Missing
+from physicsnemo_fs.data.fields.missing import Missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.splits import own_windows, parse_duration
 from physicsnemo_fs.data.types import Channel, DownscalingDataset, Fields

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from physicsnemo_fs.config.scores import ScoreConfig
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.executors import Engine, InThisProcess, open_executor, usable_cores
-from physicsnemo_fs.launchers import detect, require_alone
+from physicsnemo_fs.launchers import detect
 from physicsnemo_fs.pipelines.report.scores_page import write_scores_report
 from physicsnemo_fs.pipelines.score import score
 from physicsnemo_fs.pipelines.score_files import path_list, region_files
@@ -87,8 +87,6 @@ def _lists(name: str, given: Any, example: str) -> dict[str, list]:
 @contextmanager
 def _executor(config: ScoreConfig) -> Iterator[Executor | None]:
     engine = config.executor
-    if detect().launcher != "mpirun":
-        require_alone("scoring")
     alone = detect().world_size == 1
     if engine == "auto" and alone and not config.dask_address and not _pays(config):
         engine = "none"

@@ -13,17 +13,15 @@ import matplotlib.dates
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from physicsnemo_fs.data.builder.geometry import edges, on_sphere
 from physicsnemo_fs.data.splits import LABELS, UNUSED
 from physicsnemo_fs.data.store_layout import Part
 from physicsnemo_fs.data.store_reader import Store, open_store
 from physicsnemo_fs.data.types import Channel, Grid
-from physicsnemo_fs.data.warps import Identity
 from physicsnemo_fs.pipelines.figures import (
     BLUE,
     INK,
@@ -35,7 +33,7 @@ from physicsnemo_fs.pipelines.figures import (
     VERMILLION,
     save_figure,
 )
-from physicsnemo_fs.pipelines.numerals import number, unit_text
+from physicsnemo_fs.pipelines.tones import Tone, axis_label, find_tone
 
 COLOURS = {LABELS["train"]: BLUE, LABELS["validation"]: ORANGE, LABELS["test"]: VERMILLION, UNUSED: MUTED}
 NAMES = {**{label: split for split, label in LABELS.items()}, UNUSED: "unused"}
@@ -94,9 +92,9 @@ def store_figure(store: Store) -> Figure:
     families = _families(store)
     shown = list(families.values())[:MOST_REGIONS]
     samples = [s for tiles in shown for s in _samples(store, tiles, partner, max(1, PAIRS_IN_A_ROW // len(shown)))]
-    tone = _tone(fine, [s.fields[0] for s in samples])
+    tone = find_tone(fine, [s.fields[0] for s in samples])
     alike = (coarse.name, coarse.unit) == (fine.name, fine.unit)
-    tones = (tone, tone if alike else _tone(coarse, [s.fields[1] for s in samples]))
+    tones = (tone, tone if alike else find_tone(coarse, [s.fields[1] for s in samples]))
     rows = -(-len(samples) // PAIRS_IN_A_ROW)
     heights = (3.9, 2.3 * rows, 0.75 + 0.22 * len(families))
     figure = Figure(figsize=(12, sum(heights)), layout="constrained")
@@ -123,45 +121,6 @@ def _families(store: Store) -> dict[str, tuple[str, ...]]:
 def _stem(region: str) -> str:
     """Give a region's name without the place of a tile."""
     return re.sub(r"_\d{2,}_\d{2,}$", "", region)
-
-
-@dataclass(frozen=True)
-class Tone:
-    """Colours of a channel: of its warped values, light where little of a skewed variable is.
-
-    Args:
-        channel: The channel.
-        norm: Range of warped values.
-    """
-
-    channel: Channel
-    norm: Normalize
-
-    @property
-    def colours(self) -> Colormap:
-        """The colour map; missing values are grey."""
-        name = "viridis" if isinstance(self.channel.warp, Identity) else "YlGnBu"
-        return matplotlib.colormaps[name].with_extremes(bad="#c9cdd2")
-
-    def ticks(self) -> tuple[list[float], list[str]]:
-        """Give warped places of round values, and the values."""
-        low, high = float(self.norm.vmin or 0.0), float(self.norm.vmax or 1.0)
-        if isinstance(self.channel.warp, Identity):
-            places = [float(v) for v in MaxNLocator(6).tick_values(low, high) if low <= v <= high]
-            return places, [
-                number(v, 4).rstrip("0").rstrip(".") if "." in number(v, 4) else number(v, 4) for v in places
-            ]
-        values = sorted({float(f"{self.channel.warp.invert(w):.1g}") for w in np.linspace(low, high, 7).tolist()})
-        inside = [v for v in values if low <= self.channel.warp.apply(v) <= high]
-        return [float(self.channel.warp.apply(v)) for v in inside], [f"{v:g}" for v in inside]
-
-
-def _tone(channel: Channel, fields: Sequence[np.ndarray]) -> Tone:
-    values = np.concatenate([f[np.isfinite(f)] for f in fields])
-    if not len(values):
-        return Tone(channel, Normalize(0.0, 1.0))
-    low, high = (float(channel.warp.apply(float(v))) for v in np.percentile(values, [0.5, 99.9]))
-    return Tone(channel, Normalize(low, high if high > low else low + 1.0))
 
 
 def _samples(store: Store, tiles: Sequence[str], partner: int, count: int) -> list[Sample]:
@@ -218,7 +177,7 @@ def _draw_map(
     axis.set_ylabel("latitude [°N]" if _geographic(grid) else f"y [{grid.unit}]")
     axis.set_title(_headline(store), loc="left")
     bar = axis.figure.colorbar(ScalarMappable(tone.norm, tone.colours), ax=axis, aspect=28, pad=0.02)
-    bar.set_label(_label(tone.channel))
+    bar.set_label(axis_label(tone.channel))
     bar.outline.set_visible(False)
     places, texts = tone.ticks()
     bar.set_ticks(places, labels=texts)
@@ -294,7 +253,7 @@ def _draw_values(axis: Axes, store: Store, channel: Channel, partner: int | None
     axis.set_xticks(places, labels=texts)
     axis.set_yscale("log")
     axis.grid(True)
-    axis.set_xlabel(_label(channel))
+    axis.set_xlabel(axis_label(channel))
     axis.set_ylabel("share of values")
     axis.set_title("values of training samples" if _has(store, LABELS["train"]) else "values", loc="left")
     axis.legend()
@@ -332,8 +291,3 @@ def _draw_times(axis: Axes, store: Store, families: Mapping[str, Sequence[str]])
     axis.set_title("splits over time", loc="left")
     handles = [Patch(facecolor=COLOURS[label], label=NAMES[label]) for label in COLOURS if _has(store, label)]
     axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5))
-
-
-def _label(channel: Channel) -> str:
-    unit = unit_text(channel.unit)
-    return f"{channel.long_name or channel.name}{f' [{unit}]' if unit else ''}"

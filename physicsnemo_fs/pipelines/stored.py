@@ -7,7 +7,7 @@ from typing import cast
 
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.data.datasets.pairing import Uneven
-from physicsnemo_fs.data.fields.views import parse_missing
+from physicsnemo_fs.data.fields.missing import parse_missing
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.signature import as_trained
 from physicsnemo_fs.data.splits import LABELS

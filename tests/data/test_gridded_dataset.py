@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from physicsnemo_fs.data.builder.geometry import cut, row_areas
 from physicsnemo_fs.data.datasets.gridded import GriddedDataset
 from physicsnemo_fs.data.datasets.joined import JoinedDataset
-from physicsnemo_fs.data.fields.views import ArrayFields, CachedFields, CoarseFields, CutFields, Missing
+from physicsnemo_fs.data.fields.missing import Missing
+from physicsnemo_fs.data.fields.views import ArrayFields, CachedFields, CoarseFields, CutFields
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.data.warps import Log1p
 from physicsnemo_fs.errors import InputError

@@ -10,14 +10,8 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from physicsnemo_fs.data.flow.kolmogorov import (
-    INITIAL_STD,
-    KolmogorovConfig,
-    KolmogorovSolver,
-    initial_spectrum,
-    pad_spectrum,
-    simulate,
-)
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, simulate
+from physicsnemo_fs.data.flow.solver import INITIAL_STD, KolmogorovSolver, initial_spectrum, pad_spectrum
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close, relative_error
 

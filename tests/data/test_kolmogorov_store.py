@@ -11,16 +11,8 @@ import pytest
 import torch
 
 from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, simulate
-from physicsnemo_fs.data.flow.store import (
-    KolmogorovSplits,
-    KolmogorovStore,
-    open_split,
-    prepare,
-    read_header,
-    store_key,
-    store_path,
-    write_store,
-)
+from physicsnemo_fs.data.flow.store import KolmogorovSplits, open_split, prepare, store_path
+from physicsnemo_fs.data.flow.store_file import KolmogorovStore, read_header, store_key, write_store
 from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.errors import InputError
 

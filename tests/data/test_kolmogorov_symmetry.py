@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physicsnemo_fs.data.flow.kolmogorov import KolmogorovSolver, initial_spectrum
+from physicsnemo_fs.data.flow.solver import KolmogorovSolver, initial_spectrum
 from physicsnemo_fs.data.flow.symmetry import KolmogorovSymmetry, apply_symmetries
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.testing import assert_close, relative_error

@@ -3,6 +3,7 @@
 """``physicsnemo-fs build`` from files to a store and its picture."""
 
 import shutil
+import subprocess
 import sys
 
 import matplotlib.image
@@ -192,3 +193,39 @@ def test_the_command_line_takes_regions_and_transforms(files, tmp_path, monkeypa
     with pytest.raises(SystemExit):
         cli.build()
     assert "fine.data_path must be given" in capsys.readouterr().err
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_writes_the_same_bytes(config, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    expected = contents(build(config))
+    config.executor, config.output = "auto", str(tmp_path / "dask.zarr")
+    with distributed.LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster:
+        config.dask_address = cluster.scheduler_address
+        assert contents(build(config)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_mpi_writes_the_same_bytes(config, files, tmp_path, mpirun, processes):
+    expected = contents(build(config))
+    arguments = (f"fine.data_path={files['fine']}", "fine.variables=[t2m]", "lowres_scale_factor=4", "picture=false")
+    command = mpirun(processes, "-m", "physicsnemo_fs", "build", f"output={tmp_path / 'mpi.zarr'}", *arguments)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert contents(tmp_path / "mpi.zarr") == expected
+
+
+@pytest.mark.slow
+def test_torchrun_builds_once(files, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    arguments = (f"fine.data_path={files['fine']}", "fine.variables=[t2m]", "lowres_scale_factor=4", "executor=none")
+    command = [*launcher, "-m", "physicsnemo_fs", "build", f"output={tmp_path / 's.zarr'}", *arguments]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.count("region   all") == 1
+    assert open_store(tmp_path / "s.zarr").regions == ("all",)

@@ -13,7 +13,7 @@ from physicsnemo_fs.data.builder.geometry import Window, cut, row_areas, turned
 from physicsnemo_fs.data.builder.plan import Plan
 from physicsnemo_fs.data.builder.regrid import Method, block_average, regrid
 from physicsnemo_fs.data.builder.writing import StoreArrays
-from physicsnemo_fs.data.fields.views import refuse_infinite
+from physicsnemo_fs.data.fields.missing import refuse_infinite
 from physicsnemo_fs.data.statistics import measure
 from physicsnemo_fs.data.store_layout import Part
 from physicsnemo_fs.data.types import Fields, Grid

@@ -20,7 +20,8 @@ from physicsnemo_fs.data.datasets.pairing import (
     shared_normalization,
 )
 from physicsnemo_fs.data.datasets.patches import Patches, Window
-from physicsnemo_fs.data.fields.views import CachedFields, CheckedFields, CoarseFields, Missing
+from physicsnemo_fs.data.fields.missing import CheckedFields, Missing
+from physicsnemo_fs.data.fields.views import CachedFields, CoarseFields
 from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Batch, Channel, Fields, Grid
 from physicsnemo_fs.data.warps import Identity

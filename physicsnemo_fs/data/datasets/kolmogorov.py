@@ -76,7 +76,8 @@ class KolmogorovDataset:
     Example:
         >>> import tempfile
         >>> from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
-        >>> from physicsnemo_fs.data.flow.store import KolmogorovSplits, KolmogorovStore, prepare
+        >>> from physicsnemo_fs.data.flow.store import KolmogorovSplits, prepare
+        >>> from physicsnemo_fs.data.flow.store_file import KolmogorovStore
         >>> flow = KolmogorovConfig(grid=32, spin_up=(), trajectories=2, frames=4)
         >>> paths = prepare(tempfile.mkdtemp(), KolmogorovSplits(flow, flow, flow), progress=False)
         >>> dataset = KolmogorovDataset(KolmogorovStore(paths["train"]), 16, coarse_size=4, window_size=1)
