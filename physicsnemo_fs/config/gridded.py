@@ -15,7 +15,7 @@ class NetCDFDatasetConfig(DatasetConfig):
 
     type: str = key("netcdf", "This source.")
     data_path: Any = key(None, "File, pattern, folder or Zarr store of the truth, or a list; null without truth.")
-    target: list[str] = key([], "Variables of the truth: name, name@level as in z@500, or new=name.")
+    target: list[str] = key([], "Variables of the truth: name, name@level as in z@500, group/name, or new=name.")
     input_path: Any = key(None, "The same of a coarse input of its own; null averages the truth over blocks.")
     input: list[str] = key([], "Variables of the input; empty takes those of `target`.")
     invariants_path: Any = key(None, "Files of static fine fields; null takes the first of data_path.")

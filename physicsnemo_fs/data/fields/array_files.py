@@ -7,7 +7,6 @@ import glob
 import importlib.util
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from physicsnemo_fs.data.fields.packing import Packing
+from physicsnemo_fs.data.fields.parts import GroupedParts, variable_of
 from physicsnemo_fs.errors import InputError
 
 SUFFIXES = {
@@ -124,40 +124,6 @@ def check_engine(engine: str) -> None:
         )
 
 
-def open_parts(path: Path, engine: str, decode: bool = True) -> list[xr.Dataset]:
-    """Open a file lazily; a GRIB file whose messages lie on several kinds of levels has several parts.
-
-    Raises:
-        InputError: If the file is damaged or of another kind, or its times cannot be decoded.
-    """
-    options: dict[str, Any] = {"engine": engine, "chunks": None, "cache": False}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if engine == "cfgrib":
-                return _open_grib(path)
-            return [xr.open_dataset(path, mask_and_scale=decode, decode_times=decode, **options)]
-    except ValueError as error:
-        if "decode time" not in str(error):
-            raise _damaged(path, engine, error) from error
-        raise InputError(
-            f"times must follow CF, as in 'hours since 2000-01-01': those of {path} do not; correct their units"
-        ) from error
-    except Exception as error:
-        raise _damaged(path, engine, error) from error
-
-
-def _open_grib(path: Path) -> list[xr.Dataset]:
-    import cfgrib
-
-    return cfgrib.open_datasets(str(path), backend_kwargs={"indexpath": "", "errors": "raise"}, cache=False)
-
-
-def _damaged(path: Path, engine: str, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"{path} must be a whole {engine} file: it cannot be opened ({reason}); restore or remove it")
-
-
 class NetCDFFile:
     """A NetCDF file read through netCDF4 without its masked arrays."""
 
@@ -195,38 +161,36 @@ class ZarrFile:
         import zarr
 
         self._group = zarr.open_group(path, mode="r")
-        (self._attributes,) = open_parts(path, "zarr", decode=False)
+        self._parts = GroupedParts(path, "zarr", decode=False)
         self._variables: dict[str, tuple[Any, Packing]] = {}
 
     def read(self, name: str, key: tuple[int | slice, ...], level: float | None) -> np.ndarray:
         """Give a part of a variable."""
         if name not in self._variables:
             array: Any = self._group[name]
-            self._variables[name] = array, Packing.of(array.dtype, self._attributes[name].attrs)
+            attributes = self._parts.find(name)[variable_of(name)].attrs
+            self._variables[name] = array, Packing.of(array.dtype, attributes)
         array, packing = self._variables[name]
         return packing.unpack(array[key])
 
     def close(self) -> None:
         """Let go of the group."""
-        self._attributes.close()
+        self._parts.close()
 
 
 class XarrayFile:
     """Any other file, read through its xarray engine."""
 
     def __init__(self, path: Path, engine: str):
-        self._parts = open_parts(path, engine)
+        self._parts = GroupedParts(path, engine)
 
     def read(self, name: str, key: tuple[int | slice, ...], level: float | None) -> np.ndarray:
         """Give a part of a variable."""
-        from physicsnemo_fs.data.fields.levels import find_variable
-
-        return np.asarray(find_variable(self._parts, name, level)[name].variable[key].values)
+        return np.asarray(self._parts.find(name, level)[variable_of(name)].variable[key].values)
 
     def close(self) -> None:
         """Let go of the file."""
-        for part in self._parts:
-            part.close()
+        self._parts.close()
 
 
 class OpenFiles:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.fields.array_files import OPEN_FILES, check_engine, find_engine, open_parts
+from physicsnemo_fs.data.fields.array_files import OPEN_FILES, check_engine, find_engine
 from physicsnemo_fs.data.fields.layout import Layout, find_layout
-from physicsnemo_fs.data.fields.levels import find_variable
 from physicsnemo_fs.data.fields.moments import find_times, hours
+from physicsnemo_fs.data.fields.parts import GroupedParts, variable_of
 from physicsnemo_fs.data.fields.placement import Coordinates, find_coordinates
 from physicsnemo_fs.data.fields.selection import selectable
 from physicsnemo_fs.data.types import Channel
@@ -24,11 +24,13 @@ from physicsnemo_fs.errors import InputError
 
 @dataclass(frozen=True)
 class Wanted:
-    """A variable as it is asked for: ``[name=]source[@level]``.
+    """A variable as it is asked for: ``[name=][group/]source[@level]``.
 
     Example:
-        >>> Wanted.parse("z@500"), Wanted.parse("rain=unknown")
-        (Wanted(name='z@500', source='z', level=500.0), Wanted(name='rain', source='unknown', level=None))
+        >>> Wanted.parse("z@500"), Wanted.parse("rain=fine/unknown")
+        (Wanted(name='z@500', source='z', level=500.0), Wanted(name='rain', source='fine/unknown', level=None))
+        >>> Wanted.parse("fine/t2m").name
+        't2m'
     """
 
     name: str
@@ -48,7 +50,7 @@ class Wanted:
                 f"a variable must be name, name@level or new=name@level: got {text!r}; write for example z@500"
             )
         level = None if found[3] is None else float(found[3])
-        return cls(found[1] or str(text), found[2], level)
+        return cls(found[1] or str(text).rpartition("/")[2], found[2], level)
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,17 @@ def find_records(
     for path in paths:
         OPEN_FILES.forget(path)
         kind = engine or find_engine(path)
-        parts = open_parts(path, kind)
+        parts = GroupedParts(path, kind)
         for i, request in enumerate(wanted):
             try:
-                dataset = find_variable(parts, request.source, request.level)
+                dataset = parts.find(request.source, request.level)
             except InputError as error:
                 absent[i] = absent[i] or InputError(f"{path}: {error}")
                 continue
             here = _describe(path, kind, dataset, request, select)
             reference[i] = _same_grid(reference[i], here[1], request.name, found[i], path)
             found[i].append(here[0])
-        for part in parts:
-            part.close()
+        parts.close()
     return tuple(
         _joined(request, files, coordinates, error)
         for request, files, coordinates, error in zip(wanted, found, reference, absent, strict=True)
@@ -155,7 +156,7 @@ def _describe(
     request: Wanted,
     select: Mapping[str, Any],
 ) -> tuple[_Found, Coordinates]:
-    array = dataset[request.source]
+    array = dataset[variable_of(request.source)]
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"{path}: variable {request.source!r} must hold numbers: it is of type {array.dtype}; choose another"
@@ -194,7 +195,7 @@ def _channel(array: xr.DataArray, request: Wanted) -> Channel:
     return Channel(
         request.name,
         attributes["units"] or "1",
-        long_name=(attributes["long_name"] or request.source) + level,
+        long_name=(attributes["long_name"] or variable_of(request.source)) + level,
         standard_name="" if standard == "unknown" else standard,
     )
 

@@ -40,7 +40,7 @@ def open_fields(
 
     Args:
         paths: File, pattern, folder or Zarr store, or a list of them.
-        variables: ``name``, ``name@level`` as in ``z@500``, or ``new=name`` to rename.
+        variables: ``name``, ``name@level`` as in ``z@500``, ``group/name``, or ``new=name`` to rename.
         engine: xarray engine; ``None`` finds it by the files.
         period: ``[start, end]`` in ISO 8601, both included to their own precision.
         region: ``[south, north, west, east]`` in degrees, also across the date line. Cells with their centre in it are

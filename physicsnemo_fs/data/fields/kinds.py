@@ -11,12 +11,16 @@ import xarray as xr
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells a kind of coordinate: CF standard names, units, axis, and names in common use, lower case."""
+    """What tells a kind of coordinate: CF standard names, units, axis, and names in common use, lower case.
+
+    With ``dates`` a row of dates under any other name may be one too.
+    """
 
     standard_names: tuple[str, ...]
     units: tuple[str, ...] = ()
     axis: str = ""
     names: tuple[str, ...] = ()
+    dates: bool = False
 
     def likeness(self, name: Hashable, variable: xr.Variable) -> int:
         """Give how surely a variable is of this kind; 0 if it is not."""
@@ -27,7 +31,8 @@ class Kind:
             return 3
         if str(name).lower() in self.names:
             return 2
-        return int(bool(self.axis) and str(attributes.get("axis", "")).upper() == self.axis)
+        by_axis = bool(self.axis) and str(attributes.get("axis", "")).upper() == self.axis
+        return int(by_axis or (self.dates and variable.dtype.kind == "M" and variable.ndim == 1))
 
     def precedence(self, name: Hashable) -> int:
         """Give how early a name stands among those in common use; 0 if it is none of them."""
@@ -47,7 +52,7 @@ LONGITUDE = Kind(
 )
 Y = Kind(("projection_y_coordinate", "grid_latitude"), axis="Y", names=("y", "northing", "south_north", "rlat", "yc"))
 X = Kind(("projection_x_coordinate", "grid_longitude"), axis="X", names=("x", "easting", "west_east", "rlon", "xc"))
-TIME = Kind(("time",), axis="T", names=("valid_time", "time", "times", "date", "datetime", "t"))
+TIME = Kind(("time",), axis="T", names=("valid_time", "time", "times", "date", "datetime", "t", "xtime"), dates=True)
 START = Kind(
     ("forecast_reference_time",),
     names=(

@@ -61,8 +61,12 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -> Coordinates:
-    """Find the coordinates of a variable's rows and columns."""
-    north, east = (find_coordinate(dataset, array, kind) for kind in (LATITUDE, LONGITUDE))
+    """Find the coordinates of a variable's rows and columns.
+
+    Raises:
+        InputError: If they change with time.
+    """
+    north, east = (_still(find_coordinate(dataset, array, kind), layout) for kind in (LATITUDE, LONGITUDE))
     latitude = longitude = None
     if north is not None and east is not None:
         if north.dims == (layout.y,) and east.dims == (layout.x,):
@@ -78,6 +82,18 @@ def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -
     if latitude is not None and np.nanmean(latitude[0]) > np.nanmean(latitude[-1]):
         y = y[::-1]
     return Coordinates(y, x, "1", False, latitude, longitude, projection)
+
+
+def _still(coordinate: xr.DataArray | None, layout: Layout) -> xr.DataArray | None:
+    """Give a coordinate that is repeated at every time once, as WRF's are."""
+    if coordinate is None or layout.time not in coordinate.dims:
+        return coordinate
+    first, last = (coordinate.isel({layout.time: at}) for at in (0, -1))
+    if not np.allclose(first.values, last.values, equal_nan=True):
+        raise InputError(
+            f"the grid must stay where it is: {coordinate.name!r} changes with time; regrid the data first"
+        )
+    return first
 
 
 def _numbers(coordinate: xr.DataArray) -> np.ndarray:
