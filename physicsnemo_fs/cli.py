@@ -165,7 +165,7 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
             sys.argv.remove("--debug")
             os.environ["HYDRA_FULL_ERROR"] = "1"
         debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        sys.argv = [_flag(argument, schema) for argument in sys.argv]
+        sys.argv = [_quoted(_flag(argument, schema)) for argument in sys.argv]
         with one_line_errors(debug):
             register_plugins(sys.argv[1:])
             _check_composition(name, schema, sys.argv[1:])
@@ -180,6 +180,20 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
         entry()
 
     return run
+
+
+def _quoted(argument: str) -> str:
+    """Quote the entries of a list that hold an equals sign, which Hydra would not take for text.
+
+    Example:
+        >>> _quoted("dataset.target=[rain=tp,t2m]"), _quoted("dataset.target=[t2m]")
+        ('dataset.target=["rain=tp",t2m]', 'dataset.target=[t2m]')
+    """
+    found = re.fullmatch(r"([^=\s]+)=\[([^\[\]{}'\"]*)\]", argument)
+    if found is None or "=" not in found[2]:
+        return argument
+    entries = (f'"{entry.strip()}"' if "=" in entry else entry for entry in found[2].split(","))
+    return f"{found[1]}=[{','.join(entries)}]"
 
 
 def _flag(argument: str, schema: type) -> str:

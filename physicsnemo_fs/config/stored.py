@@ -15,7 +15,11 @@ class StoreDatasetConfig(DatasetConfig):
 
     type: str = key("store", "This source.")
     data_path: str | None = key(None, "Folder of the store; must be given.")
-    regions: list[str] | None = key(None, "Names of the regions to use; null for all that have samples of the split.")
+    regions: Any = key(
+        None,
+        "Names of the regions to use, or by split {test: [east]}; null, or a split without names, takes all that have "
+        "samples of it.",
+    )
     patch_shape: list[int] | None = key(None, "Fine rows and columns of training patches; null trains on whole fields.")
     patches_per_time: int = key(1, "Patches of each time in an epoch.", least=1)
     uneven: str = key(

@@ -98,10 +98,10 @@ def as_trained(channel: Channel, known: Mapping[str, Channel], unit_given: bool 
         )
     found = known[channel.name]
     if unit_given and found.unit and same_unit(found.unit) != same_unit(channel.unit):
-        raise InputError(
-            f"variable {channel.name!r} must be in {found.unit}, as in training: the file has it in {channel.unit}; "
-            "convert it"
-        )
+        here = f"the file has it in {channel.unit}; convert it"
+        if channel.unit == "1":
+            here = "the file gives it no unit; set its attribute units, once its values are in that unit"
+        raise InputError(f"variable {channel.name!r} must be in {found.unit}, as in training: {here}")
     return replace(
         found,
         unit=found.unit or channel.unit,

@@ -3,7 +3,7 @@
 """Opening ``dataset=store``: the regions, splits and normalisation that were built."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from physicsnemo_fs.config.stored import StoreDatasetConfig
 from physicsnemo_fs.data.datasets.pairing import Uneven
@@ -49,17 +49,30 @@ def store_regions(config: StoreDatasetConfig, split: str) -> tuple[str, ...]:
         InputError: If there are none, or a name is none of the store's.
     """
     store = _opened(config)
-    unknown = [name for name in config.regions or () if name not in store.regions]
+    wanted = _wanted(config.regions, split)
+    unknown = [name for name in wanted or () if name not in store.regions]
     if unknown:
         raise InputError(f"{store.path} has no region {unknown[0]!r}: there are {', '.join(store.regions)}; choose one")
     found = tuple(
         region
         for region in store.regions
-        if (config.regions is None or region in config.regions) and LABELS[split] in store.labels(region)
+        if (wanted is None or region in wanted) and LABELS[split] in store.labels(region)
     )
     if not found:
         raise InputError(f"{store.path} must have {split} samples in the regions that are used; build it with some")
     return found
+
+
+def _wanted(regions: Any, split: str) -> Sequence[str] | None:
+    """Give the names that a configuration chooses of a split; ``None`` takes all."""
+    chosen = regions.get(split) if isinstance(regions, Mapping) else regions
+    foreign = set(regions) - set(LABELS) if isinstance(regions, Mapping) else set()
+    if foreign or isinstance(chosen, str) or not isinstance(chosen, Sequence | None):
+        raise InputError(
+            f"dataset.regions must be names, or lists of names by split ({', '.join(LABELS)}): got {regions!r}; write "
+            "[east] or {test: [east]}"
+        )
+    return chosen
 
 
 def _opened(config: StoreDatasetConfig) -> Store:

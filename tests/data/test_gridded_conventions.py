@@ -64,3 +64,28 @@ def test_variables_lie_in_groups(tmp_path, suffix):
         open_fields(path, ["t2m"])
     with pytest.raises(InputError, match=r"no group 'far' \(groups: fine, fine/near\)"):
         open_fields(path, ["far/t2m"])
+
+
+@pytest.mark.parametrize("west", [-10.0, 175.0])
+def test_even_positions_by_row_and_column_are_those_of_a_geographic_grid(tmp_path, west):
+    plain = weather(names=("t2m",), longitude=(west + 0.5 * np.arange(12) + 180.0) % 360.0 - 180.0)
+    y, x = np.meshgrid(plain["latitude"], plain["longitude"], indexing="ij")
+    dims = ("y", "x")
+    known = {"lat": (dims, y, {"units": "degrees_north"}), "lon": (dims, x, {"units": "degrees_east"})}
+    bare = xr.Dataset({"t2m": (("time", *dims), plain["t2m"].values)}, {"time": plain["time"], **known})
+    bare = bare.isel(y=slice(None, None, -1))
+    fields, expected = (open_fields(store(d, tmp_path / n), ["t2m"]) for d, n in ((bare, "2.nc"), (plain, "1.nc")))
+    assert fields.grid == expected.grid
+    assert fields.grid.unit == "degrees"
+    np.testing.assert_array_equal(fields.read([3]), expected.read([3]))
+
+
+def test_curved_and_uneven_positions_stay_by_row_and_column(tmp_path):
+    y, x = np.meshgrid(np.linspace(40, 50, 8) ** 1.1, np.linspace(0, 10, 12), indexing="ij")
+    for name, latitude in (("mercator", y), ("curved", y + 0.1 * x)):
+        dims = ("y", "x")
+        known = {"lat": (dims, latitude, {"units": "degrees_north"}), "lon": (dims, x, {"units": "degrees_east"})}
+        bare = xr.Dataset({"t2m": (("time", *dims), weather()["t2m"].values)}, {"time": hours(6), **known})
+        grid = open_fields(store(bare, tmp_path / f"{name}.nc"), ["t2m"]).grid
+        assert grid.unit == "1"
+        np.testing.assert_array_equal(grid.latitude, latitude)

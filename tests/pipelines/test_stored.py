@@ -71,6 +71,18 @@ def test_a_patch_that_is_none_is_refused(config):
         open_stored(config, Opening("train", 32))
 
 
+def test_regions_are_chosen_for_all_splits_or_one(config):
+    def chosen(regions, split):
+        return store_regions(StoreDatasetConfig(data_path=config.data_path, regions=regions), split)
+
+    assert chosen(["a", "c"], "train") == ("a",)
+    assert chosen({"train": ["b"]}, "train") == ("b",)
+    assert chosen({"train": ["b"]}, "test") == ("c",)
+    for wrong in ("a", {"training": ["a"]}, {"train": "a"}):
+        with pytest.raises(InputError, match=r"dataset\.regions must be names, or lists of names by split"):
+            chosen(wrong, "train")
+
+
 def test_what_is_not_there_is_named(config):
     assert store_regions(config, "train") == ("a", "b")
     with pytest.raises(InputError, match="must have validation samples"):

@@ -114,6 +114,39 @@ def _blocks(values: np.ndarray, factor: int) -> np.ndarray:
     return values.reshape(height // factor, factor, width // factor, factor)
 
 
+def refined(grid: Grid, factor: int) -> Grid:
+    """Give the grid of ``factor`` by ``factor`` cells in each cell.
+
+    Geographic coordinates of a grid that is not geographic itself are interpolated between those of the cells.
+
+    Example:
+        >>> coarse = Grid((1, 2), (4.0, 8.0), registration="cell", boundary="bounded")
+        >>> refined(coarse, 4).shape, coarsened(refined(coarse, 4), 4) == coarse
+        ((4, 8), True)
+    """
+    shape = (grid.shape[0] * factor, grid.shape[1] * factor)
+    origin = (float(edges(grid, 0)[0]), float(edges(grid, 1)[0]))
+    fine = replace(grid, shape=shape, origin=origin, registration="cell", latitude=None, longitude=None)
+    if on_sphere(grid) and grid.projection is None:
+        return latlon(fine)
+    if grid.latitude is None or grid.longitude is None:
+        return fine
+    east = np.unwrap(np.unwrap(grid.longitude, period=360.0, axis=1), period=360.0, axis=0)
+    latitude, longitude = (_subdivided(_subdivided(c, factor, 0), factor, 1) for c in (grid.latitude, east))
+    return replace(fine, latitude=latitude.clip(-90.0, 90.0), longitude=longitude)
+
+
+def _subdivided(values: np.ndarray, factor: int, axis: int) -> np.ndarray:
+    """Interpolate values at centres to the centres of ``factor`` parts of each cell, linearly beyond the outermost."""
+    count = values.shape[axis]
+    if count == 1:
+        return np.repeat(values, factor, axis)
+    places = (np.arange(count * factor) + 0.5) / factor - 0.5
+    before = np.clip(np.floor(places).astype(int), 0, count - 2)
+    share = np.expand_dims(places - before, 1 - axis)
+    return values.take(before, axis) * (1 - share) + values.take(before + 1, axis) * share
+
+
 def latlon(grid: Grid) -> Grid:
     """Fill in the geographic coordinates of a grid whose rows and columns are latitude and longitude."""
     latitude, longitude = (np.broadcast_to(c, grid.shape) for c in (grid.y[:, None], grid.x[None, :]))

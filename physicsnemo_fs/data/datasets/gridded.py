@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from physicsnemo_fs.data.builder.geometry import latlon, on_sphere
+from physicsnemo_fs.data.builder.geometry import refined
 from physicsnemo_fs.data.datasets.pairing import (
     Uneven,
     aligned_grid,
@@ -265,8 +265,7 @@ def _fine_grid(target: Fields | None, invariants: Fields | None, coarse: Grid, f
         return target.grid
     if invariants is not None:
         return invariants.grid
-    fine = coarse.at((coarse.shape[0] * factor, coarse.shape[1] * factor))
-    return latlon(fine) if on_sphere(fine) and fine.projection is None else fine
+    return refined(coarse, factor)
 
 
 def _normalized(values: np.ndarray, channels: Sequence[Channel]) -> Float[Tensor, "sample channel y x"]:

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.fields.geography import Axis, box_of, inside, longitude_axis, plain_axis, rows_between
+from physicsnemo_fs.data.fields.geography import (
+    TOLERANCE,
+    Axis,
+    box_of,
+    inside,
+    longitude_axis,
+    plain_axis,
+    rows_between,
+)
 from physicsnemo_fs.data.fields.kinds import LATITUDE, LONGITUDE, X, Y, find_coordinate, grid_mapping
 from physicsnemo_fs.data.fields.layout import Layout
 from physicsnemo_fs.data.types import Grid
@@ -78,10 +86,21 @@ def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -
     if rows is not None and columns is not None and (rows.dims, columns.dims) == ((layout.y,), (layout.x,)):
         unit = str(rows.attrs.get("units", "1"))
         return Coordinates(_numbers(rows), _numbers(columns), unit, False, latitude, longitude, projection)
+    if latitude is not None and longitude is not None and _even_along(latitude, 0) and _even_along(longitude, 1):
+        return Coordinates(latitude[:, 0], longitude[0], "degrees", True)
     y, x = (np.arange(array.sizes[dim], dtype=np.float64) for dim in (layout.y, layout.x))
     if latitude is not None and np.nanmean(latitude[0]) > np.nanmean(latitude[-1]):
         y = y[::-1]
     return Coordinates(y, x, "1", False, latitude, longitude, projection)
+
+
+def _even_along(positions: np.ndarray, axis: int) -> bool:
+    """Say whether positions in degrees change along one axis only, in equal steps but for whole turns."""
+    line = positions.take(0, axis=1 - axis)
+    steps = (np.diff(line) + 180.0) % 360.0 - 180.0
+    if not len(steps) or np.ptp(positions, axis=1 - axis).max() > TOLERANCE * np.abs(steps).min():
+        return False
+    return bool(np.ptp(steps) <= TOLERANCE * np.abs(steps).min())
 
 
 def _still(coordinate: xr.DataArray | None, layout: Layout) -> xr.DataArray | None:
