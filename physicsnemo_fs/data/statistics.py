@@ -138,6 +138,11 @@ def fitted(channel: Channel, normalisation: Normalisation, table: Float[np.ndarr
         moments = moments.merged(Moments(int(count), mean, squares, int(missing)))
     if moments.count == 0:
         raise InputError(f"variable {channel.name!r} must have values in the training split: all of them are missing")
+    if moments.squares == 0.0:
+        raise InputError(
+            f"variable {channel.name!r} must vary: it is {moments.mean:g} in the whole training split; choose other "
+            "samples or leave it out"
+        )
     least = float(table[:, SUMS.index("minimum")].min())
     if normalisation.kind == "log1p" and least <= -normalisation.scale:
         raise InputError(
@@ -149,11 +154,6 @@ def fitted(channel: Channel, normalisation: Normalisation, table: Float[np.ndarr
         low, high = float(table[:, 4].min()), float(table[:, 5].max())
         return replace(channel, mean=low, std=high - low)
     if normalisation.kind == "quantile":
-        if moments.squares == 0.0:
-            raise InputError(
-                f"variable {channel.name!r} must vary for quantile: it is {moments.mean:g} in the whole training "
-                "split; choose other samples or leave it out"
-            )
         return replace(channel, mean=0.0, std=1.0, warp=_normal_scores(table[:, len(SUMS) :], normalisation.knots))
     return replace(channel, mean=moments.mean, std=moments.std, warp=normalisation.before())
 

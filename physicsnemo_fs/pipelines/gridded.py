@@ -15,7 +15,8 @@ from physicsnemo_fs.data.datasets.pairing import Uneven, matching_times
 from physicsnemo_fs.data.fields.array_files import list_files
 from physicsnemo_fs.data.fields.catalogue import Wanted
 from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
-from physicsnemo_fs.data.fields.missing import CheckedFields, Missing, parse_missing, place_of
+from physicsnemo_fs.data.fields.missing import CheckedFields, Missing, parse_missing
+from physicsnemo_fs.data.fields.origins import named_files, place_of
 from physicsnemo_fs.data.fields.placement import cells_inside
 from physicsnemo_fs.data.fields.selection import check_known
 from physicsnemo_fs.data.fields.views import CoarseFields, CutFields
@@ -232,8 +233,10 @@ def _normalisation(
     inputs = outputs
     coarse = [sources.coarse for sources in training if sources.coarse is not None]
     if coarse:
-        pairs = zip(coarse, truths, places, strict=True)
-        found = [matching_times(truth.times[place], fields.times) for fields, truth, place in pairs]
+        found = []
+        for fields, truth, place in zip(coarse, truths, places, strict=True):
+            with named_files(target=truth, input=fields):
+                found.append(matching_times(truth.times[place], fields.times))
         inputs = _measured(config, opening, "input", coarse, found, rules)
     return outputs, inputs, _static(config, opening, training, rules)
 
@@ -250,7 +253,9 @@ def _measured(
     positions = np.concatenate([start + place for start, place in zip(chain.starts, places, strict=False)])
     chosen = positions[evenly_spread(len(positions), min(len(positions), config.statistics_times))].tolist()
     own = {c.name: kind for c in chain.channels if (kind := (config.transforms or {}).get(c.name))}
-    return opening.measured(name, config, chain, chosen, parse_normalisations(own, chain.channels))
+    kinds = parse_normalisations(own, chain.channels)
+    with named_files(of=regions[0]):
+        return opening.measured(name, config, chain, chosen, kinds)
 
 
 def _static(

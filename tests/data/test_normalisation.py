@@ -113,7 +113,7 @@ def test_a_variable_without_values_or_spread_is_named():
     with pytest.raises(InputError, match="'tp' must have values in the training split"):
         fit_channels(source, range(20), [Normalisation(), Normalisation()])
     source.values[:, 1] = 3.0
-    with pytest.raises(InputError, match="'tp' needs a finite mean and a positive finite std"):
+    with pytest.raises(InputError, match="'tp' must vary: it is 3 in the whole training split"):
         fit_channels(source, range(20), [Normalisation(), Normalisation("minmax")])
     with pytest.raises(InputError, match="statistics need training samples"):
         fit_channels(source, [], [Normalisation(), Normalisation()])

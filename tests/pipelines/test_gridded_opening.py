@@ -80,13 +80,30 @@ def test_a_box_that_is_none_is_refused(folder, box):
         open_gridded(config, Opening("train"))
 
 
-def test_a_quantile_map_of_a_constant_is_refused(folder, tmp_path):
+@pytest.mark.parametrize("kind", ["standard", "minmax", "log1p", "quantile"])
+def test_a_constant_is_refused(folder, tmp_path, kind):
     dataset = xr.load_dataset(folder / "fine.nc")
     dataset["tp"][:] = 0.0
     dataset.to_netcdf(tmp_path / "dry.nc")
-    config = configured(folder, data_path=str(tmp_path / "dry.nc"), transforms={"tp": "quantile"})
-    with pytest.raises(InputError, match="'tp' must vary for quantile: it is 0 in the whole"):
+    config = configured(folder, data_path=str(tmp_path / "dry.nc"), transforms={"tp": kind})
+    with pytest.raises(InputError, match=r"'tp' must vary: it is 0 in the whole.* leave it out \(of .*dry\.nc\)"):
         open_gridded(config, Opening("train"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time": np.timedelta64(1, "h")}, r"must have the same times: .* \(target .*fine\.nc, input .*coarse\.nc\)"),
+        ({"latitude": 0.1}, r"must be edges of coarse cells: .* \(target .*fine\.nc, input .*coarse\.nc\)"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_told_with_both_files(folder, tmp_path, change, message):
+    coarse = xr.load_dataset(folder / "coarse.nc")
+    coarse = coarse.assign_coords({name: coarse[name] + shift for name, shift in change.items()})
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    options = {"input_path": str(tmp_path / "coarse.nc"), "input": ["z"], "region": [40, 44, 0, 6]}
+    with pytest.raises(InputError, match=message):
+        open_gridded(configured(folder, **options), Opening("train"))
 
 
 def test_a_static_truth_is_named(folder):

@@ -21,6 +21,7 @@ from physicsnemo_fs.data.datasets.pairing import (
 )
 from physicsnemo_fs.data.datasets.patches import Patches, Window
 from physicsnemo_fs.data.fields.missing import CheckedFields, Missing
+from physicsnemo_fs.data.fields.origins import named_files
 from physicsnemo_fs.data.fields.views import CachedFields, CoarseFields
 from physicsnemo_fs.data.splits import block_numbers
 from physicsnemo_fs.data.types import Batch, Channel, Fields, Grid
@@ -94,7 +95,8 @@ class GriddedDataset:
         self._target = None if target is None else _prepared(target, rules, shares[0])
         self._coarse = self._input(coarse, rules, shares[1], factor)
         self.grid = _fine_grid(target, invariants, self._coarse.grid, factor)
-        self._inside = matching_window(self.grid, self._coarse.grid)
+        with named_files(target=target, input=coarse):
+            self._inside = matching_window(self.grid, self._coarse.grid)
         self.coarse_grid = aligned_grid(self.grid, self._coarse.grid, self._inside)
         self._patches = None if patch is None else Patches(self.grid, self.coarse_grid, patch)
         self.patches_per_time = patches_per_time
@@ -122,7 +124,8 @@ class GriddedDataset:
     ) -> None:
         base = self._coarse.times if self._target is None else self._target.times
         chosen = np.arange(len(base)) if positions is None else np.asarray(positions, np.int64)
-        middles = matching_times(base[chosen], self._coarse.times)
+        with named_files(target=self._target, input=self._coarse):
+            middles = matching_times(base[chosen], self._coarse.times)
         self._frames, kept = frame_windows(self._coarse.times, middles, window_size, uneven)
         self._positions = chosen[kept]
         self._times = base[self._positions]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from physicsnemo_fs.data.fields.origins import place_of
 from physicsnemo_fs.data.fields.views import FieldView, Window
 from physicsnemo_fs.data.types import Channel, Fields
 from physicsnemo_fs.errors import InputError
@@ -63,15 +64,6 @@ def parse_missing(declared: Mapping[str, Any] | None, known: Sequence[Channel]) 
             f"rules for missing values must be of the dataset's variables: got {foreign[0]!r}, not {names}"
         )
     return {name: Missing.parse(name, rule) for name, rule in (declared or {}).items()}
-
-
-def place_of(fields: Fields, channel: int, position: int) -> str:
-    """Say of which time and, if it is known, of which file a field is: ``at 2020-01-01T00 in a.nc``."""
-    while isinstance(fields, FieldView):
-        fields = fields.source
-    moment = f" at {fields.times[position]}" if len(fields.times) else ""
-    find = getattr(fields, "file_of", None)
-    return f"{moment} in {find(channel, position)}" if find else moment
 
 
 def refuse_infinite(fields: Fields, values: Float[np.ndarray, "channel y x"], position: int, key: str) -> None:
