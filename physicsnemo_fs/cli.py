@@ -34,7 +34,7 @@ from physicsnemo_fs.config import (
     replacement,
 )
 from physicsnemo_fs.errors import START_AGAIN, InputError, RankLost, TrainingDiverged
-from physicsnemo_fs.launchers import detect, leads, require_alone
+from physicsnemo_fs.launchers import detect, leads
 
 CONFIG_MODULE = "physicsnemo_fs.conf"
 EXPECTED = (InputError, ValueError, OSError, TrainingDiverged, RankLost, HydraException, OmegaConfBaseException)

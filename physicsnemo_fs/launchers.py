@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from physicsnemo_fs.errors import InputError
-
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 29500
@@ -97,23 +95,6 @@ def first_host(nodes: str) -> str:
     """
     head = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)
     return re.sub(r"\[([^,\-\]]*)[^\]]*\]", r"\1", head[0] if head else nodes)
-
-
-def require_alone(what: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse several processes for something that runs on one.
-
-    Raises:
-        InputError: If a launcher started more than one.
-
-    Example:
-        >>> require_alone("scoring", {})
-    """
-    launch = detect(environment)
-    if launch.world_size > 1:
-        raise InputError(
-            f"{what} runs on one process for now: got {launch.world_size} from {launch.launcher}; "
-            "start it without a launcher"
-        )
 
 
 def leads(what: str, environment: Mapping[str, str] = os.environ) -> bool:

@@ -12,8 +12,7 @@ from contextlib import nullcontext
 import pytest
 
 from physicsnemo_fs import cli
-from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.launchers import Launch, detect, first_host, meeting_point, prefixed_logs, require_alone
+from physicsnemo_fs.launchers import Launch, detect, first_host, meeting_point, prefixed_logs
 
 SUM = """
 import logging, torch
@@ -82,11 +81,6 @@ def test_every_line_of_a_log_names_its_rank(capsys):
     finally:
         root.removeHandler(handler)
     assert capsys.readouterr().out == "[rank 3] WARNING one\n[rank 3] two\nWARNING three\n"
-
-
-def test_several_processes_are_refused_where_one_is_needed():
-    with pytest.raises(InputError, match="the demo runs on one process for now: got 4 from srun; start it without"):
-        require_alone("the demo", SRUN)
 
 
 def free_port():
