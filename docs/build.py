@@ -5,6 +5,7 @@
 import argparse
 import pkgutil
 import sys
+import shutil
 import types
 from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
@@ -255,6 +256,7 @@ def build(output: Path = OUTPUT) -> None:
         (output / f"{name}.html").write_text(render_page(markdown, name), encoding="utf-8")
     (output / "api.html").write_text(render_page(api_page(), "API reference"), encoding="utf-8")
     _write_api(output / "api")
+    shutil.copytree(DOCS / "images", output / "images", dirs_exist_ok=True)
 
 
 def is_current() -> bool:

@@ -117,6 +117,15 @@ def test_documentation_builds(tmp_path, monkeypatch):
     assert "FSUNO" in (tmp_path / "site" / "api" / "physicsnemo_fs" / "models" / "fsuno.html").read_text()
 
 
+def test_pictures_go_with_the_pages(monkeypatch, tmp_path):
+    monkeypatch.setattr(BUILD, "_write_api", lambda folder: None)
+    monkeypatch.setattr(BUILD, "CONFIGURATION", tmp_path / "configuration.md")
+    BUILD.build(tmp_path / "built")
+    for page in (tmp_path / "built").glob("*.html"):
+        for picture in re.findall(r'<img src="([^":]+)"', page.read_text(encoding="utf-8")):
+            assert (page.parent / picture).exists(), page.name
+
+
 def shell_scripts():
     """Whole scripts: those among the examples, and the blocks of pages that name their shell."""
     for path in sorted((ROOT / "examples").rglob("*.sh")):

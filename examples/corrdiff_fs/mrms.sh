@@ -22,8 +22,8 @@ physicsnemo-fs build output="$output/store.zarr" lowres_scale_factor=8 \
 
 dataset=(dataset=store dataset.data_path="$output/store.zarr" 'dataset.patch_shape=[64,64]' dataset.patches_per_time=64)
 physicsnemo-fs train "${dataset[@]}" run_dir="$output/run" dataset.cache_gib=1 model.boundary=pad \
-    training.regression_hp.training_duration=9600 training.regression_hp.ema_halflife=1400 \
-    training.diffusion_hp.training_duration=28800
+    training.regression_hp.training_duration=7200 training.regression_hp.ema_halflife=1100 \
+    training.diffusion_hp.training_duration=12800 training.diffusion_hp.ema_halflife=3000
 
 generation=(run_dir="$output/run" generation.num_ensembles=16 generation.max_times=2 generation.picture=false)
 physicsnemo-fs generate "${dataset[@]}" "${generation[@]}" sampler.num_steps=8 \
