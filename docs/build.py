@@ -4,8 +4,8 @@
 
 import argparse
 import pkgutil
-import sys
 import shutil
+import sys
 import types
 from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
