@@ -58,9 +58,11 @@ def test_every_group_member_validates(group, member):
     assert type(chosen) is schemas.GROUPS[group][name]
 
 
-def test_the_fine_scale_preset_stores_every_mode_it_carries():
-    dataset = to_config(composed("config_train", ["dataset=kolmogorov_re200"]), schemas.TrainConfig).dataset
+@pytest.mark.parametrize("preset", ["kolmogorov_re200", "kolmogorov_re1000"])
+def test_the_fine_scale_presets_store_every_mode_they_carry(preset):
+    dataset = to_config(composed("config_train", [f"dataset={preset}"]), schemas.TrainConfig).dataset
     assert dataset.store_grid > 2 * ((dataset.grid - 1) // 3)
+    assert dataset.store_grid >= dataset.reference_resolution
 
 
 def test_every_key_is_documented():

@@ -8,11 +8,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from jaxtyping import TypeCheckError
+from omegaconf import OmegaConf
 
-from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, simulate
+from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig, _Run, simulate
 from physicsnemo_fs.data.flow.solver import INITIAL_STD, KolmogorovSolver, initial_spectrum, pad_spectrum
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.pipelines.assembly import kolmogorov_splits
 from physicsnemo_fs.testing import assert_close, relative_error
 
 DOUBLE = torch.float64
@@ -212,3 +215,21 @@ def test_impossible_flows_are_refused(change):
 def test_an_unknown_precision_is_refused():
     with pytest.raises((InputError, TypeCheckError)):
         KolmogorovConfig(precision="float16")
+
+
+@pytest.mark.slow
+def test_the_preset_of_reynolds_1000_is_stable_and_resolved():
+    """Advection at the corner mode stays within the reach of fourth-order Runge-Kutta on the imaginary axis, 2.83."""
+    with initialize_config_module("physicsnemo_fs.conf", version_base="1.3"):
+        preset = OmegaConf.to_object(compose("config_train", ["dataset=kolmogorov_re1000"])).dataset
+    flow = replace(kolmogorov_splits(preset).train, trajectories=1, frames=1)
+    run = _Run(flow, "cpu", None)
+    (state,) = run.spun_up_states()
+    u, v = run.solver.velocity(state)
+    assert float((u.abs() + v.abs()).max()) * flow.dt * run.solver.band < 2.83
+    power = state.abs().square()
+    ky = torch.fft.fftfreq(flow.grid, 1 / flow.grid)[:, None]
+    shell = torch.hypot(ky.expand_as(power[0]), torch.arange(power.shape[-1]).expand_as(power[0])).round().long()
+    enstrophy = torch.zeros(100).index_add_(0, shell.flatten().clamp(max=99), power[0].flatten())
+    assert float(enstrophy[55:64].mean() / enstrophy.max()) < 1e-3
+    assert float(enstrophy[58:64].mean() / enstrophy[40:46].mean()) < 0.6
