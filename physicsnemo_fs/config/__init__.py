@@ -50,6 +50,7 @@ from physicsnemo_fs.config.training import (
     TrainingIOConfig,
     TrainingPerformanceConfig,
     stage_hyperparameters,
+    stage_patch,
 )
 
 SCHEMAS: dict[str, type] = {
@@ -210,4 +211,5 @@ __all__ = [
     "register_schemas",
     "replacement",
     "stage_hyperparameters",
+    "stage_patch",
 ]

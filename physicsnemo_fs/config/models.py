@@ -59,9 +59,7 @@ class CorrDiffUNetConfig(ModelConfig):
     dropout: float = key(0.1, "Dropout probability.", least=0, below=1)
     attn_resolutions: list[int] = key([16], "Sides of the levels with self-attention, for fields of `resolution`.")
     resolution: int = key(64, "Side of the fields that attn_resolutions refers to.", least=1)
-    positions: bool = key(
-        True, "Append the place in the field; false for a diffusion on windows, which are told theirs."
-    )
+    positions: bool = key(True, "Append the place in the field; networks of windows are told theirs instead.")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from physicsnemo_fs.config.keys import key
 
 @dataclass
 class PatchHyperParameters:
-    """Windows that the diffusion is trained on."""
+    """Windows that the diffusion is trained on, with training.patches.mean the regression too."""
 
     patch_shape_x: int | None = key(
         None, "Columns of the windows the diffusion is trained on; null for the whole domain.", least=16
@@ -39,9 +39,7 @@ class PatchConfig:
         1, "Frequencies of the sines and cosines of the place, four channels each; 0 for none.", least=0
     )
     context: bool = key(True, "Show every window the inputs averaged over the whole domain.")
-    lead_time_scale: float | None = key(
-        None, "Hours that the lead time of a forecast is divided by to be a channel; null for none.", above=0
-    )
+    mean: bool = key(False, "Train the mean on windows too; false for the whole domain.")
 
 
 @dataclass
@@ -55,3 +53,9 @@ class PatchGeneration:
         None, "Rows and columns at a window's edges that count nothing; null for three eighths of the overlap.", least=0
     )
     max_patch_per_gpu: int = key(16, "Windows evaluated at once, which sets the memory of generation.", least=1)
+    ranks_per_member: int | None = key(
+        None,
+        "Processes that make each member of a denoiser of windows together, each a strip of rows; null for 1, or more "
+        "where there are fewer pieces of work than processes.",
+        least=1,
+    )

@@ -120,6 +120,11 @@ class TrainingConfig:
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
     calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.", least=1)
     hr_mean_conditioning: bool = key(True, "Give the regression mean to the diffusion network as a condition.")
+    lead_time_scale: float | None = key(
+        None,
+        "Hours that the lead time of a forecast is divided by to be a channel of both networks; null for none.",
+        above=0,
+    )
     dry_run: bool = key(False, "Measure a few steps and say what the training would take; nothing is written.")
 
 
@@ -135,6 +140,17 @@ class TrainConfig:
     noise: NoiseConfig = key(NoiseConfig, "The diffusion's noise.")
     training: TrainingConfig = key(TrainingConfig, "The training.")
     trusted_packages: list[str] = key([], TRUSTED)
+
+
+def stage_patch(training: TrainingConfig, stage: str) -> tuple[int, int] | None:
+    """Give rows and columns of the windows that a stage trains on; ``None`` for the whole domain.
+
+    Example:
+        >>> training = TrainingConfig(hp=HyperParameters(patch_shape_x=64))
+        >>> stage_patch(training, "diffusion"), stage_patch(training, "regression")
+        ((64, 64), None)
+    """
+    return training.hp.patch_shape if stage == "diffusion" or training.patches.mean else None
 
 
 def stage_hyperparameters(training: TrainingConfig, stage: str) -> HyperParameters:

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The physicsnemo_fs developers
 # SPDX-License-Identifier: Apache-2.0
-"""Domains that fit no GPU: conditions made where a window needs them, sampling and the mean by windows."""
+"""Domains that fit no GPU: conditions made where a window needs them, and sampling by windows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from physicsnemo_fs.data.types import Grid
@@ -15,13 +15,16 @@ from physicsnemo_fs.diffusion.noise import RandomField, Span
 from physicsnemo_fs.diffusion.residual import interpolation_matrices
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.diffusion.solvers import integrate, make_solver
+from physicsnemo_fs.diffusion.strips import Strips, Team
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
-from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.nn.windows import Place, WindowGrid, area_matrix
 from physicsnemo_fs.random import generator
+
+ALONE = Team()
+"""One process by itself."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,15 @@ class LazyCondition:
         """Make the conditions of a dataset's batch."""
         return cls(coarse, invariants, *interpolation_matrices(coarse_grid, grid, coarse))
 
-    def with_mean(self, mean: Float[Tensor, "batch output height width"]) -> "LazyCondition":
-        """Give the same conditions with the mean before them."""
-        return replace(self, mean=mean)
+    def with_mean(self, mean: Float[Tensor, "batch output height width"], top: int | None = None) -> "LazyCondition":
+        """Give the same conditions with the mean before them, or with a band of it that begins at the row ``top``."""
+        return replace(self, mean=mean, top=top)
+
+    def __getitem__(self, samples: Int[Tensor, " sample"]) -> "LazyCondition":
+        """Give the conditions of some samples; fields are shared where there is one sample."""
+        coarse, invariants = chosen(self.coarse, samples), chosen(self.invariants, samples)
+        mean = None if self.mean is None else chosen(self.mean, samples)
+        return replace(self, coarse=coarse, invariants=invariants, mean=mean)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -97,6 +106,17 @@ class LazyCondition:
         return torch.stack(pooled, dim=1)
 
 
+def chosen(fields: Tensor, samples: Int[Tensor, " sample"]) -> Tensor:
+    """Give the fields of some samples, without a copy where there is only one.
+
+    Example:
+        >>> one = torch.randn(1, 2, 4, 4)
+        >>> chosen(one, torch.tensor([0, 0, 0])).untyped_storage().data_ptr() == one.untyped_storage().data_ptr()
+        True
+    """
+    return fields.expand(len(samples), *fields.shape[1:]) if len(fields) == 1 else fields[samples]
+
+
 def _used(matrix: Tensor) -> slice:
     """Give the columns between the first and the last that are not zero."""
     used = matrix.abs().amax(dim=0).nonzero().flatten()
@@ -108,7 +128,8 @@ class WindowedSampler(ResidualSampler):
     """Samples of the residual on domains of any size, with a denoiser that is fused from windows at every noise level.
 
     The latents are the one random field of the whole domain. Beside conditions and result there are at most four
-    fields of the domain's size (five with the mean), whatever the number of windows.
+    fields of the domain's size (five with the mean), whatever the number of windows; on several processes
+    (:class:`~physicsnemo_fs.diffusion.strips.Team`) each has its rows of them only.
 
     Example:
         >>> from physicsnemo_fs.diffusion.noise import RandomField
@@ -131,30 +152,40 @@ class WindowedSampler(ResidualSampler):
         watch: Callable[[], None] | None = None,
         encoded: Tensor | None = None,
         lead_time: Float[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch channel height width"]:
-        """Draw one residual for each condition.
+        team: Team = ALONE,
+    ) -> Float[Tensor, "batch channel own width"]:
+        """Draw one residual for each condition, with a team all its processes together.
+
+        Every process of a team calls it with the same arguments, its own rows of the mean excepted.
 
         Args:
-            condition: Conditions of the whole domain.
+            condition: Conditions of the whole domain; a team's mean in it is a band that begins with this process's
+                own rows (:meth:`Strips.extended`).
             keys: One key per sample; the sample is a function of its key and its condition alone.
             watch: Called before every evaluation of the whole domain; what it raises ends the sampling.
             encoded: Nothing: windows have conditions of their own.
             lead_time: Lead time of each sample in hours; used if the network sees it.
+            team: Processes that make the samples together, this one its strip of rows: the same bits as alone.
 
         Raises:
-            InputError: If there is not one key per condition.
+            InputError: If there is not one key per condition, or fewer rows of windows than processes.
         """
         given = WholeCondition(condition) if isinstance(condition, Tensor) else condition
+        shape = (given.shape[2], given.shape[3])
+        hours = self._labels(lead_time).get("lead_time_label")
+        strips = Strips(self.denoiser.windows(shape), team)
 
         def clean(x: Tensor, t: Tensor) -> Tensor:
             if watch is not None:
                 watch()
-            return self.denoiser.fused(x, t, given, hours)
+            if team.size == 1:
+                return self.denoiser.fused(x, t, given, hours)
+            band = strips.extended(x)
+            return strips.fuse(self.denoiser.strips(band, t, given, hours, strips.rows, strips.own[0]), x)
 
-        hours = lead_time if self.denoiser.lead_time_scale is not None else None
-        return self.integrated(clean, FieldRows(self.scheduler.field, given.shape[2:]), keys, given.shape[0])
+        return self._integrated(clean, FieldRows(self.scheduler.field, shape, strips.own), keys, given.shape[0])
 
-    def integrated(
+    def _integrated(
         self, denoise: Callable[[Tensor, Tensor], Tensor], field: "FieldRows", keys: Sequence[int], count: int
     ) -> Tensor:
         """Go from the latents of a field to clean samples.
@@ -213,69 +244,6 @@ def sampler_for(denoiser: FSEDMPrecondSR, **options: Any) -> ResidualSampler:
     """
     kind = WindowedSampler if isinstance(denoiser, FSPatchedEDMPrecondSR) else ResidualSampler
     return kind.for_denoiser(denoiser, **options)
-
-
-@torch.no_grad()
-def windowed_mean(
-    regression: FSRegressionSR, condition: DomainCondition, windows: WindowGrid, max_patch_per_gpu: int = 16
-) -> Float[Tensor, "batch channel height width"]:
-    """Give the mean of a regression that was trained on windows: evaluated on each, and fused.
-
-    Args:
-        regression: The mean.
-        condition: Conditions of the whole domain.
-        windows: Windows of the domain.
-        max_patch_per_gpu: Windows that are evaluated together.
-
-    Example:
-        >>> from physicsnemo_fs.models.fsuno import FSUNO
-        >>> net = FSRegressionSR(FSUNO(1, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2), boundary="pad"))
-        >>> y = WholeCondition(torch.randn(1, 1, 32, 48))
-        >>> windowed_mean(net, y, WindowGrid((32, 48), (24, 24), (6, 6))).shape
-        torch.Size([1, 1, 32, 48])
-    """
-    batch, _, height, width = condition.shape
-    parameter = next(regression.parameters())
-    total = torch.zeros(
-        batch, regression.img_out_channels, height, width, dtype=parameter.dtype, device=parameter.device
-    )
-    for row, strip in mean_strips(regression, condition, windows, max_patch_per_gpu):
-        windows.add_strip(total, strip, row)
-    return total
-
-
-def mean_strips(
-    regression: FSRegressionSR,
-    condition: DomainCondition,
-    windows: WindowGrid,
-    max_patch_per_gpu: int = 16,
-    rows: Sequence[int] | None = None,
-) -> Iterator[tuple[int, Float[Tensor, "batch channel patch_height width"]]]:
-    """Give the weighted sum of each row of windows of :func:`windowed_mean`, with its number.
-
-    Args:
-        regression: The mean.
-        condition: Conditions of the whole domain.
-        windows: Windows of the domain.
-        max_patch_per_gpu: Windows that are evaluated together.
-        rows: Rows of windows, all by default.
-    """
-    batch = condition.shape[0]
-    for row in range(len(windows.rows.starts)) if rows is None else rows:
-        parts = []
-        for first in range(0, batch, max_patch_per_gpu):
-            samples = slice(first, min(first + max_patch_per_gpu, batch))
-            count, outputs = samples.stop - first, []
-            places = [(windows.rows.starts[row], column) for column in windows.columns.starts]
-            for group in _groups(places, max(1, max_patch_per_gpu // count)):
-                seen = torch.cat([condition.crop(windows, place, samples) for place in group])
-                outputs += regression(None, seen).unflatten(0, (len(group), count)).unbind(0)
-            parts.append(windows.strip(iter(outputs), row))
-        yield row, torch.cat(parts)
-
-
-def _groups(places: list[Place], size: int) -> list[list[Place]]:
-    return [places[i : i + size] for i in range(0, len(places), size)]
 
 
 def draw_place(key: int, shape: tuple[int, int], patch: tuple[int, int], boundary: str) -> Place:

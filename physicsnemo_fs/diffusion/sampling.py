@@ -41,9 +41,19 @@ class ResidualDenoiser(Protocol):
         """Channels of the residual."""
 
     def __call__(
-        self, x: Tensor, t: Tensor, condition: Tensor | None = None, *, encoded: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        condition: Tensor | None = None,
+        *,
+        encoded: Tensor | None = None,
+        lead_time_label: Tensor | None = None,
     ) -> Tensor:
-        """Give the denoised residual; ``encoded`` is given to denoisers with a method ``encode`` only."""
+        """Give the denoised residual.
+
+        ``encoded`` is given to denoisers with a method ``encode`` only, ``lead_time_label`` to those with a
+        ``lead_time_scale``.
+        """
         ...
 
 
@@ -145,6 +155,18 @@ class ResidualSampler:
         """Network evaluations a sample."""
         return SOLVERS[self.solver].evaluations(self.num_steps)
 
+    def _labels(self, lead_time: Tensor | None) -> dict[str, Tensor]:
+        """Give the lead time, if the denoiser sees it.
+
+        Raises:
+            InputError: If it does and there is none.
+        """
+        if getattr(self.denoiser, "lead_time_scale", None) is None:
+            return {}
+        if lead_time is None:
+            raise InputError("the denoiser was trained with lead times: got samples without; give forecasts")
+        return {"lead_time_label": lead_time}
+
     @torch.no_grad()
     def sample(
         self,
@@ -161,7 +183,7 @@ class ResidualSampler:
             keys: One key per sample; the sample is a function of its key and its condition alone.
             watch: Called before every evaluation of the network; what it raises ends the sampling.
             encoded: What the denoiser's ``encode`` gave for the conditions, which is then not done at every evaluation.
-            lead_time: Lead time of each sample in hours; networks of whole fields do not see it.
+            lead_time: Lead time of each sample in hours; used if the denoiser sees it.
 
         Raises:
             InputError: If there is not one key per condition.
@@ -171,12 +193,13 @@ class ResidualSampler:
         start = levels[:1].expand(condition.shape[0])
         latents = self.scheduler.init_latents(shape, start, device=condition.device, dtype=condition.dtype, keys=keys)
 
+        given: dict[str, Tensor] = {"condition": condition} if encoded is None else {"encoded": encoded}
+        given |= self._labels(lead_time)
+
         def clean(x: Tensor, t: Tensor) -> Tensor:
             if watch is not None:
                 watch()
-            if encoded is not None:
-                return self.denoiser(x, t, encoded=encoded).to(x.dtype)
-            return self.denoiser(x, t, condition).to(x.dtype)
+            return self.denoiser(x, t, **given).to(x.dtype)
 
         rhs = self.scheduler.get_denoiser(x0_predictor=clean)
         solver = self.churn.around(make_solver(self.solver, rhs), self.scheduler.field, keys, levels)

@@ -3,7 +3,7 @@
 """One domain on several processes: each owns a strip of rows, and neighbours exchange what their windows share."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -11,13 +11,41 @@ from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.diffusion.noise import Span
-from physicsnemo_fs.diffusion.patching import FieldRows, LazyCondition, WindowedSampler
-from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.nn.windows import WindowGrid
 
 Piece = tuple[int, int, int]
 """Number of a row of windows, and the first row of the domain and one past the last of a part of it."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """Consecutive processes that make every member together, seen by one of them.
+
+    Args:
+        rank: Number of this process in the team, from 0; the first one receives whole members.
+        size: Processes of the team.
+        first: Number of the team's first process among all.
+    """
+
+    rank: int = 0
+    size: int = 1
+    first: int = 0
+
+    @classmethod
+    def among(cls, rank: int, size: int) -> "Team":
+        """Give the team of a process where all are cut into teams of one size.
+
+        Example:
+            >>> Team.among(5, 2)
+            Team(rank=1, size=2, first=4)
+        """
+        return cls(rank % size, size, rank // size * size)
+
+    @property
+    def number(self) -> int:
+        """Number of the team among teams of its size."""
+        return self.first // self.size
 
 
 @dataclass(frozen=True)
@@ -31,40 +59,40 @@ class Strips:
 
     Args:
         windows: Windows of the domain.
-        ranks: This process among its peers.
+        team: The processes that share it.
 
     Raises:
         InputError: If there are fewer rows of windows than processes.
 
     Example:
-        >>> strips = Strips(WindowGrid((64, 64), (32, 32), (8, 8)), Ranks())
+        >>> strips = Strips(WindowGrid((64, 64), (32, 32), (8, 8)), Team())
         >>> strips.own, strips.rows
         ((0, 64), range(0, 3))
     """
 
     windows: WindowGrid
-    ranks: Ranks
+    team: Team
 
     def __post_init__(self):
         available = len(self.windows.rows.starts)
-        if available < self.ranks.world_size:
+        if available < self.team.size:
             raise InputError(
-                f"every process needs a row of windows: got {available} rows for {self.ranks.world_size} processes; "
-                f"start at most {available}, or share the members among the processes"
+                f"every process needs a row of windows: got {available} rows for {self.team.size} processes; "
+                f"give generation.ranks_per_member of at most {available}"
             )
 
     @property
     def own(self) -> Span:
         """First row of the domain that this process owns, and one past the last."""
-        return self._owned(self.ranks.rank)
+        return self._owned(self.team.rank)
 
     @property
     def rows(self) -> range:
         """Rows of windows that this process evaluates."""
-        return self._rows(self.ranks.rank)
+        return self._rows(self.team.rank)
 
     def _rows(self, rank: int) -> range:
-        count, world = len(self.windows.rows.starts), self.ranks.world_size
+        count, world = len(self.windows.rows.starts), self.team.size
         return range(count * rank // world, count * (rank + 1) // world)
 
     def _owned(self, rank: int) -> Span:
@@ -76,7 +104,7 @@ class Strips:
         """Give the rows of the domain beyond its own that a process's windows reach, downwards."""
         stop, size = self._owned(rank)[1], self.windows.shape[0]
         end = self.windows.rows.starts[self._rows(rank).stop - 1] + self.windows.patch[0]
-        if self.ranks.world_size == 1 and self.windows.boundary == "bounded":
+        if self.team.size == 1 and self.windows.boundary == "bounded":
             return []
         spans = [(stop, min(end, size))] if end > stop and stop < size else []
         return spans + ([(0, end - size)] if end > size else [])
@@ -84,7 +112,7 @@ class Strips:
     def _split(self, spans: Sequence[Span]) -> Iterator[tuple[int, Span]]:
         """Give the owner and the rows of each part of some spans."""
         for first, stop in spans:
-            for rank in range(self.ranks.world_size):
+            for rank in range(self.team.size):
                 a, b = self._owned(rank)
                 if max(a, first) < min(b, stop):
                     yield rank, (max(a, first), min(b, stop))
@@ -95,9 +123,9 @@ class Strips:
         Args:
             field: The rows that this process owns.
         """
-        me, top = self.ranks.rank, self.own[0]
+        me, top = self.team.rank, self.own[0]
         outgoing: dict[int, list[Tensor]] = {}
-        for rank in range(self.ranks.world_size):
+        for rank in range(self.team.size):
             for owner, (a, b) in self._split(self._reached(rank)):
                 if owner == me and rank != me:
                     outgoing.setdefault(rank, []).append(field[..., a - top : b - top, :])
@@ -119,10 +147,10 @@ class Strips:
             strips: Number and sum of each row of windows that this process evaluates, in their order.
             like: Field on this process's rows.
         """
-        me, (top, _) = self.ranks.rank, self.own
+        me, (top, _) = self.team.rank, self.own
         arriving = [
             (row, owner_span)
-            for rank in range(self.ranks.world_size)
+            for rank in range(self.team.size)
             if rank != me
             for row in self._rows(rank)
             for owner, owner_span in self._targets(row)
@@ -148,7 +176,7 @@ class Strips:
         shapes: dict[int, list[tuple[int, ...]]] = {}
         pieces: dict[int, list[Piece]] = {}
         for row, (a, b) in arriving:
-            sender = next(r for r in range(self.ranks.world_size) if row in self._rows(r))
+            sender = next(r for r in range(self.team.size) if row in self._rows(r))
             shapes.setdefault(sender, []).append((*like.shape[:-2], b - a, like.shape[-1]))
             pieces.setdefault(sender, []).append((row, a, b))
         for sender, tensors in self._exchange(outgoing, shapes, like).items():
@@ -164,11 +192,11 @@ class Strips:
         return list(self._split(spans))
 
     def gathered(self, field: Float[Tensor, "*lead own width"]) -> Float[Tensor, "*lead height width"] | None:
-        """Give the whole field on the main process, ``None`` on the others."""
-        me = self.ranks.rank
+        """Give the whole field on the team's first process, ``None`` on the others."""
+        me = self.team.rank
         shapes = {}
         if me == 0:
-            for rank in range(1, self.ranks.world_size):
+            for rank in range(1, self.team.size):
                 a, b = self._owned(rank)
                 shapes[rank] = [(*field.shape[:-2], b - a, field.shape[-1])]
         arrived = self._exchange({} if me == 0 else {0: [field]}, shapes, field)
@@ -181,8 +209,9 @@ class Strips:
         sent = {rank: torch.cat([t.reshape(-1) for t in tensors]) for rank, tensors in outgoing.items()}
         sizes = {rank: [int(torch.Size(s).numel()) for s in given] for rank, given in shapes.items()}
         received = {rank: like.new_empty(sum(given)) for rank, given in sizes.items()}
-        operations = [dist.P2POp(dist.isend, message, rank) for rank, message in sorted(sent.items())]
-        operations += [dist.P2POp(dist.irecv, message, rank) for rank, message in sorted(received.items())]
+        first = self.team.first
+        operations = [dist.P2POp(dist.isend, message, first + rank) for rank, message in sorted(sent.items())]
+        operations += [dist.P2POp(dist.irecv, message, first + rank) for rank, message in sorted(received.items())]
         for work in dist.batch_isend_irecv(operations) if operations else []:
             work.wait()
         return {
@@ -198,40 +227,3 @@ def _runs(first: int, stop: int, shared: set[int]) -> Iterator[tuple[int, int, b
         if line == stop or (line in shared) != (start in shared):
             yield start, line, start in shared
             start = line
-
-
-@torch.no_grad()
-def sample_strip(
-    sampler: WindowedSampler,
-    condition: LazyCondition,
-    keys: Sequence[int],
-    ranks: Ranks,
-    mean: Float[Tensor, "batch channel own width"] | None = None,
-    lead_time: Float[Tensor, " batch"] | None = None,
-) -> tuple[Strips, Float[Tensor, "batch channel own width"]]:
-    """Draw one residual for each condition on all processes together; give this process's rows.
-
-    Every process calls it with the same arguments, its own rows of the mean excepted.
-
-    Args:
-        sampler: The sampler; its network is the same on every process.
-        condition: Conditions of the whole domain, without the mean.
-        keys: One key per sample.
-        ranks: This process among its peers.
-        mean: The mean on this process's rows, for a network that sees it.
-        lead_time: Lead time of each sample.
-
-    Raises:
-        InputError: If there are fewer rows of windows than processes.
-    """
-    strips = Strips(sampler.denoiser.windows((condition.shape[2], condition.shape[3])), ranks)
-    if mean is not None:
-        condition = replace(condition, mean=strips.extended(mean), top=strips.own[0])
-    field = FieldRows(sampler.scheduler.field, strips.windows.shape, strips.own)
-
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        band = strips.extended(x)
-        sums = sampler.denoiser.strips(band, t, condition, lead_time, strips.rows, strips.own[0])
-        return strips.fuse(sums, x)
-
-    return strips, sampler.integrated(denoise, field, keys, len(keys))

@@ -30,7 +30,8 @@ class Place(NamedTuple):
     position: tuple[int, ...]
 
 
-Fields = list[tuple[Place, Float32[np.ndarray, "_ _"]]]
+Field = tuple[Place, Float32[np.ndarray, "_ _"]]
+Fields = list[Field]
 
 
 def places_of(spec: EnsembleSpec, time_index: int, members: Sequence[int], whole: bool) -> list[Place]:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path, make_folder
 from physicsnemo_fs.io import zarr_folder
-from physicsnemo_fs.io.fields import Fields, Place, round_bits
+from physicsnemo_fs.io.fields import Field, Place, round_bits
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.netcdf_file import NetCDFFile, deflate
 
@@ -52,7 +52,7 @@ class Pieces(ABC):
         """Prepare the folder."""
 
     @abstractmethod
-    def keep(self, name: str, fields: Fields) -> int:
+    def keep(self, name: str, fields: Iterable[Field]) -> int:
         """Record a finished piece, synced to disk; give its size in bytes."""
 
     @abstractmethod
@@ -67,7 +67,7 @@ class Pieces(ABC):
         """Give the path of a piece's record."""
         return self.folder / f"{name}.piece"
 
-    def _rounded(self, fields: Fields) -> Iterator[tuple[Place, Any]]:
+    def _rounded(self, fields: Iterable[Field]) -> Iterator[tuple[Place, Any]]:
         for place, field in fields:
             yield place, round_bits(field, self.significant_bits if place.group == "prediction" else None)
 
@@ -134,7 +134,7 @@ class NetCDFPieces(Pieces):
         """Prepare the folder."""
         make_folder(self.folder)
 
-    def keep(self, name: str, fields: Fields) -> int:
+    def keep(self, name: str, fields: Iterable[Field]) -> int:
         """Record a finished piece, synced to disk; give its size in bytes."""
         chunks = [(place, deflate(field)) for place, field in self._rounded(fields)]
         return self._record(name, [[*place, len(c), zlib.crc32(c)] for place, c in chunks], (c for _, c in chunks))
@@ -170,7 +170,7 @@ class ZarrPieces(Pieces):
             make_folder(target.parent)
             os.replace(path, target)
 
-    def keep(self, name: str, fields: Fields) -> int:
+    def keep(self, name: str, fields: Iterable[Field]) -> int:
         """Record a finished piece, synced to disk; give its size in bytes."""
         store, chunks = zarr_folder.ZarrFolder(self._store), []
         for place, field in self._rounded(fields):

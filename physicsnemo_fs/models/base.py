@@ -5,6 +5,7 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from physicsnemo.core.meta import ModelMetaData
 from physicsnemo.core.module import Module
 from torch import Tensor
@@ -59,3 +60,32 @@ def refuse_set(**options: object) -> None:
 def parameter_dtype(module: torch.nn.Module) -> torch.dtype:
     """Give the dtype of the module's first parameter."""
     return next(module.parameters()).dtype
+
+
+def lead_time_channel(scale: float | None, hours: Float[Tensor, " lead"] | None, x: Tensor) -> list[Tensor]:
+    """Give the lead time as one constant channel of fields ``x``; nothing for a network that does not see it.
+
+    Args:
+        scale: Hours that it is divided by; ``None`` for a network that does not see it.
+        hours: Lead time of each sample, or one for all.
+        x: Fields that it goes with.
+
+    Raises:
+        ValueError: If it is missing, not asked for, or not one a sample.
+
+    Example:
+        >>> lead_time_channel(24.0, torch.tensor([6.0]), torch.zeros(2, 3, 4, 4))[0].unique(), lead_time_channel(
+        ...     None, None, torch.zeros(1)
+        ... )
+        (tensor([0.2500]), [])
+    """
+    if scale is None:
+        refuse_set(lead_time_label=hours)
+        return []
+    if hours is None or len(hours.reshape(-1)) not in (1, len(x)):
+        raise ValueError(
+            f"this network sees the lead time of each of {len(x)} samples in hours (lead_time_label): got "
+            f"{'none' if hours is None else tuple(hours.shape)}"
+        )
+    channel = (hours.to(x) / scale).reshape(-1, 1, 1, 1)
+    return [channel.expand(len(x), 1, *x.shape[-2:])]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from physicsnemo.core.module import Module
 from torch import Tensor
 
-from physicsnemo_fs.models.base import FSModule, check_fields, parameter_dtype, refuse_set
+from physicsnemo_fs.models.base import FSModule, check_fields, lead_time_channel, parameter_dtype, refuse_set
 
 
 class FSEDMPrecondSR(FSModule):
@@ -41,6 +41,8 @@ class FSEDMPrecondSR(FSModule):
         noise: Description of the random field :math:`\xi` the network was trained with, as JSON types. It travels with
             the checkpoint so that sampling uses the same noise.
         trained_on: What the network was trained on, as JSON types; the checkpoint carries it.
+        lead_time_scale: Hours that the lead time of a forecast is divided by to be one more channel of the backbone,
+            given as ``lead_time_label`` in hours; ``None`` for a network that does not see it.
 
     Raises:
         ValueError: If channels, shapes or noise levels do not fit.
@@ -64,16 +66,18 @@ class FSEDMPrecondSR(FSModule):
         sigma_max: float = float("inf"),
         noise: dict[str, Any] | None = None,
         trained_on: dict[str, Any] | None = None,
+        lead_time_scale: float | None = None,
     ):
         super().__init__()
         self.trained_on = trained_on
         self.backbone = backbone
+        self.lead_time_scale = lead_time_scale
         self.img_out_channels: int = backbone.out_channels
-        self.img_in_channels: int = backbone.in_channels - backbone.out_channels
+        self.img_in_channels: int = backbone.in_channels - backbone.out_channels - (lead_time_scale is not None)
         if self.img_in_channels < 0:
             raise ValueError(
-                f"the backbone must take at least its {self.img_out_channels} output channels: "
-                f"got in_channels={backbone.in_channels}"
+                f"the backbone must take at least its {self.img_out_channels} output channels"
+                f"{'' if lead_time_scale is None else ' and the lead time'}: got in_channels={backbone.in_channels}"
             )
         self.sigma_data = [float(s) for s in sigma_data] if isinstance(sigma_data, Sequence) else float(sigma_data)
         scales = torch.as_tensor(self.sigma_data, dtype=torch.float64).reshape(-1)
@@ -106,19 +110,19 @@ class FSEDMPrecondSR(FSModule):
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Give the denoised field for either call convention; the result has the parameters' dtype.
 
-        ``encoded`` may stand for the condition: what :meth:`encode` gave for it.
+        ``encoded`` may stand for the condition: what :meth:`encode` gave for it. ``lead_time_label`` is the lead time
+        of each sample, or of all, in hours, for a network with ``lead_time_scale``.
         """
         refuse_set(
             class_labels=class_labels,
             embedding_selector=embedding_selector,
             global_index=global_index,
-            lead_time_label=lead_time_label,
             augment_labels=augment_labels,
         )
         level, field = level_and_condition(img_lr_or_t, sigma_or_condition, [sigma, t], [img_lr, condition])
         context = torch.autocast(x.device.type, enabled=False) if force_fp32 else nullcontext()
         with context:
-            return self._denoise(x, level, field, encoded)
+            return self._denoise(x, level, field, encoded, lead_time_label)
 
     def encode(self, condition: Float[Tensor, "batch in_channel height width"]) -> Tensor | None:
         """Do once what the backbone does with the condition at every call; ``None`` where it cannot be separated.
@@ -130,7 +134,14 @@ class FSEDMPrecondSR(FSModule):
         encode = getattr(self.backbone, "encode", None)
         return None if encode is None else encode(condition.to(parameter_dtype(self)))
 
-    def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor | None, encoded: Tensor | None = None) -> Tensor:
+    def _denoise(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        condition: Tensor | None,
+        encoded: Tensor | None = None,
+        lead_time: Tensor | None = None,
+    ) -> Tensor:
         check_fields("x", x, self.img_out_channels)
         if encoded is not None:
             if encoded.shape[:2] != (x.shape[0], self.img_in_channels):
@@ -147,7 +158,8 @@ class FSEDMPrecondSR(FSModule):
                 )
         elif self.img_in_channels:
             raise ValueError(f"this network needs a condition with {self.img_in_channels} channels: got none")
-        others = [] if condition is None else [condition]
+        others = lead_time_channel(self.lead_time_scale, lead_time, x)
+        others += [] if condition is None else [condition]
         return self._precondition(x, self._noise_levels(sigma, x), others, encoded)
 
     def _precondition(

@@ -2,24 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """FSPatchedEDMPrecondSR: a denoiser that sees windows of a domain and is fused to a denoiser of all of it."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from physicsnemo.core.module import Module
 from torch import Tensor
 
-from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.models.base import check_fields, parameter_dtype, refuse_set
+from physicsnemo_fs.models.base import FSModule, check_fields, parameter_dtype, refuse_set
 from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
 from physicsnemo_fs.models.edm import FSEDMPrecondSR, level_and_condition
-from physicsnemo_fs.nn.windows import Place, WindowGrid, position_channels
+from physicsnemo_fs.models.windowed import Windowed, append
+from physicsnemo_fs.nn.windows import Place, WindowGrid
 
 
-class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
+class FSPatchedEDMPrecondSR(Windowed, FSEDMPrecondSR):
     r"""Denoiser of windows, and of the whole domain by fusing them: :math:`D(x) = \sum_i w_i\, D_i(x|_i)`.
 
     A window's denoiser :math:`D_i` is :class:`FSEDMPrecondSR` whose backbone sees the noisy window, the conditions
@@ -33,9 +31,7 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
     domain's height. Called with ``places`` (or NVIDIA's ``global_index``) it takes windows and gives windows: that is
     training.
 
-    A domain of ``domain_shape`` times a factor is the same domain at another resolution: windows, overlap and margin
-    are scaled with it. Without positions and context a window does not depend on its domain: any domain is taken, and
-    windows keep their samples.
+    How domains of other shapes are cut is told by :class:`~physicsnemo_fs.models.windowed.Windowed`.
 
     Args:
         backbone: Network of ``img_out + img_in + 4 * position_frequencies + len(context_channels)`` channels (one more
@@ -73,7 +69,7 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
 
     def __init__(
         self,
-        backbone: Module,
+        backbone: FSModule,
         patch_shape: Sequence[int],
         domain_shape: Sequence[int],
         overlap: Sequence[int] | None = None,
@@ -89,72 +85,26 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
         noise: dict[str, Any] | None = None,
         trained_on: dict[str, Any] | None = None,
     ):
-        super().__init__(backbone, sigma_data, sigma_min, sigma_max, noise, trained_on)
-        self.patch_shape = pair("patch_shape", patch_shape)
-        self.domain_shape = pair("domain_shape", domain_shape)
-        self.domain_boundary = domain_boundary
-        self.position_frequencies = position_frequencies
-        self.context_channels = list(context_channels)
-        self.lead_time_scale = lead_time_scale
-        self.set_windows(overlap, margin, max_patch_per_gpu)
-        extra = 4 * position_frequencies + len(self.context_channels) + (lead_time_scale is not None)
+        super().__init__(backbone, sigma_data, sigma_min, sigma_max, noise, trained_on, lead_time_scale)
+        self._cut(
+            backbone,
+            patch_shape,
+            domain_shape,
+            domain_boundary,
+            overlap,
+            margin,
+            position_frequencies,
+            context_channels,
+            max_patch_per_gpu,
+        )
+        extra = 4 * position_frequencies + len(self.context_channels)
         self.img_in_channels -= extra
         if self.img_in_channels < 0 or not all(0 <= c < self.img_in_channels for c in self.context_channels):
             raise ValueError(
                 f"the backbone must take {self.img_out_channels} noisy channels, the conditions and {extra} channels "
-                "of position, context and lead time, and context channels must be conditions: got "
+                "of position and context, and context channels must be conditions: got "
                 f"in_channels={backbone.in_channels} and context_channels={self.context_channels}"
             )
-        check_backbone(backbone, self.patch_shape, covers=self.patch_shape == self.domain_shape)
-
-    def set_windows(
-        self, overlap: Sequence[int] | None, margin: Sequence[int] | None, max_patch_per_gpu: int | None = None
-    ) -> None:
-        """Set how a whole field is cut; nothing that was trained depends on it.
-
-        Args:
-            overlap: Rows and columns that neighbours share; a quarter of the patch if not given.
-            margin: Rows and columns without weight; three eighths of the overlap if not given.
-            max_patch_per_gpu: Windows that are evaluated together; unchanged if not given.
-
-        Raises:
-            InputError: If they do not fit.
-        """
-        rows, columns = self.patch_shape
-        self.overlap = (rows // 4, columns // 4) if overlap is None else pair("overlap", overlap)
-        self.margin = None if margin is None else pair("margin", margin)
-        if max_patch_per_gpu is not None:
-            if max_patch_per_gpu < 1:
-                raise InputError(f"max_patch_per_gpu must be at least 1: got {max_patch_per_gpu}")
-            self.max_patch_per_gpu = max_patch_per_gpu
-        self.windows(self.domain_shape)
-
-    @property
-    def knows_its_place(self) -> bool:
-        """Whether a window's denoiser depends on where in the domain it is."""
-        return self.position_frequencies > 0 or bool(self.context_channels)
-
-    def windows(self, shape: tuple[int, int]) -> WindowGrid:
-        """Give the windows of a domain.
-
-        Args:
-            shape: Rows and columns of the domain.
-
-        Raises:
-            InputError: If positions were trained on another domain.
-        """
-        factor = 1
-        if self.knows_its_place:
-            factor, rest = divmod(shape[0], self.domain_shape[0])
-            if rest or not factor or shape[1] != factor * self.domain_shape[1]:
-                raise InputError(
-                    f"the positions of this network are those of a domain of {self.domain_shape[0]} x "
-                    f"{self.domain_shape[1]}: got {shape[0]} x {shape[1]}, which is no whole multiple of it; give that "
-                    "domain, or train with model.position_frequencies=0 and without context"
-                )
-        scaled = [None if p is None else (factor * p[0], factor * p[1]) for p in (self.overlap, self.margin)]
-        patch = (factor * self.patch_shape[0], factor * self.patch_shape[1])
-        return WindowGrid(shape, patch, scaled[0] or (0, 0), scaled[1], self.domain_boundary)
 
     def forward(
         self,
@@ -273,51 +223,22 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
                 f"{tuple(condition.shape)}"
             )
         windows, levels = self.windows((height, width)), self._noise_levels(sigma, x)
-        context = condition.pooled(self.context_channels, windows.patch) if self.context_channels else None
-        starts = [slice(i, min(i + self.max_patch_per_gpu, batch)) for i in range(0, batch, self.max_patch_per_gpu)]
-        for row in range(len(windows.rows.starts)) if rows is None else rows:
-            parts = []
-            for part in starts:
-                seen = None if context is None else context[part]
-                hours = None if lead_time is None else lead_time.expand(batch)[part]
-                outputs = self._window_row(
-                    functools.partial(windows.crop, x[part], top=top),
-                    levels[part],
-                    functools.partial(condition.crop, windows, samples=part),
-                    seen,
-                    hours,
-                    windows,
-                    row,
-                )
-                parts.append(windows.strip(outputs, row))
-            yield row, torch.cat(parts) if len(parts) > 1 else parts[0]
+        context = self.context(condition, windows)
+        hours = None if lead_time is None else lead_time.expand(batch)
 
-    def _window_row(
-        self,
-        noisy: Callable[[Place], Tensor],
-        levels: Tensor,
-        conditions: Callable[[Place], Tensor],
-        context: Tensor | None,
-        lead_time: Tensor | None,
-        windows: WindowGrid,
-        row: int,
-    ) -> Iterator[Tensor]:
-        """Give the denoised windows of one row, from left to right; groups of them never cross rows."""
-        batch = len(levels)
-        across, together = windows.columns.starts, max(1, self.max_patch_per_gpu // batch)
-        for first in range(0, len(across), together):
-            places = [(windows.rows.starts[row], column) for column in across[first : first + together]]
+        def evaluate(places: list[Place], part: slice) -> Tensor:
             count = len(places)
-            outputs = self._patches(
-                torch.cat([noisy(place) for place in places]),
-                levels.repeat(count, 1, 1, 1),
-                torch.cat([conditions(place) for place in places]),
-                [place for place in places for _ in range(batch)],
-                None if context is None else context.repeat(count, 1, 1, 1),
-                None if lead_time is None else lead_time.repeat(count),
+            return self._patches(
+                torch.cat([windows.crop(x[part], place, top) for place in places]),
+                levels[part].repeat(count, 1, 1, 1),
+                torch.cat([condition.crop(windows, place, part) for place in places]),
+                [place for place in places for _ in range(part.stop - part.start)],
+                None if context is None else context[part].repeat(count, 1, 1, 1),
+                None if hours is None else hours[part].repeat(count),
                 windows,
             )
-            yield from outputs.unflatten(0, (count, batch))
+
+        yield from self._strips(windows, batch, evaluate, rows)
 
     def _patches(
         self,
@@ -330,78 +251,12 @@ class FSPatchedEDMPrecondSR(FSEDMPrecondSR):
         windows: WindowGrid | None = None,
     ) -> Tensor:
         windows = self.windows(self.domain_shape) if windows is None else windows
-        size = windows.patch
         check_fields("x", x, self.img_out_channels)
-        if tuple(x.shape[-2:]) != size or len(places) != len(x):
+        if tuple(x.shape[-2:]) != windows.patch or len(places) != len(x):
             raise ValueError(
-                f"windows of {size[0]} x {size[1]} need one place each: got {tuple(x.shape)} and {len(places)} places"
+                f"windows of {windows.patch[0]} x {windows.patch[1]} need one place each: got {tuple(x.shape)} and "
+                f"{len(places)} places"
             )
         others: list[Tensor] = []
-        _append(others, "conditions", condition, self.img_in_channels, x)
-        if self.position_frequencies:
-            others.append(
-                position_channels(windows.shape, places, size, self.domain_boundary, self.position_frequencies, x)
-            )
-        _append(others, "channels of the whole domain (context)", context, len(self.context_channels), x)
-        hours = None if lead_time is None else (lead_time / (self.lead_time_scale or 1)).reshape(-1, 1, 1, 1)
-        channel = None if hours is None else hours.expand(-1, 1, *size)
-        _append(others, "lead time (lead_time_label)", channel, int(self.lead_time_scale is not None), x)
-        return self._precondition(x, levels, others)
-
-
-def _append(others: list[Tensor], name: str, channels: Tensor | None, expected: int, x: Tensor) -> None:
-    """Append channels that go with windows ``x``, or none where none are expected."""
-    wanted = (x.shape[0], expected, *x.shape[-2:])
-    if expected == 0 and (channels is None or channels.shape[1] == 0):
-        return
-    if channels is None or tuple(channels.shape) != wanted:
-        got = "none" if channels is None else tuple(channels.shape)
-        raise ValueError(f"this network sees {expected} {name}, shape {wanted}: got {got}")
-    others.append(channels)
-
-
-def pair(name: str, values: Sequence[int]) -> tuple[int, int]:
-    """Give rows and columns.
-
-    Raises:
-        InputError: If there are not two values.
-    """
-    if len(values) != 2:
-        raise InputError(f"{name} needs rows and columns: got {list(values)}")
-    return int(values[0]), int(values[1])
-
-
-def check_backbone(backbone: Module, patch: tuple[int, int], covers: bool = False) -> None:
-    """Require a backbone that treats a window as the bounded piece that it is, with modes that the window resolves.
-
-    Args:
-        backbone: The network.
-        patch: Rows and columns of a window.
-        covers: Whether the window is the whole domain, whose boundary is the backbone's business.
-
-    Raises:
-        InputError: If it wraps at the window's edges, or the window is too small for its grids or modes.
-    """
-    if not covers and getattr(backbone, "boundary", None) != "pad":
-        raise InputError(
-            f"a window is not periodic, but {type(backbone).__name__} wraps at its edges; give model.boundary=pad, or "
-            "model=corrdiff_unet"
-        )
-    if getattr(backbone, "positions", False):
-        raise InputError(
-            "windows are told their places by their denoiser: got a backbone with positions of its own; give "
-            "model.positions=false"
-        )
-    grids, modes = getattr(backbone, "level_grid", None), getattr(backbone, "n_modes", None)
-    if grids and max(grids) > min(patch):
-        raise InputError(
-            f"a patch must resolve the backbone's finest grid: got {patch[0]} x {patch[1]} samples for "
-            f"model.level_grid={list(grids)}; give a patch of at least {max(grids)}, or a finest grid of at most "
-            f"{min(patch)}"
-        )
-    if modes and 2 * max(modes) > min(patch):
-        raise InputError(
-            f"a patch must resolve the backbone's modes: got {patch[0]} x {patch[1]} samples for "
-            f"model.n_modes={list(modes)}; give a patch of at least {2 * max(modes)}, or at most {min(patch) // 2} "
-            "modes"
-        )
+        append(others, "conditions", condition, self.img_in_channels, x)
+        return self._precondition(x, levels, others + self._beside(x, places, context, lead_time, windows))

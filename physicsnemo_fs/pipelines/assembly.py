@@ -183,8 +183,8 @@ def build_kernel(config: NoiseConfig, found: Calibration, length: float) -> Kern
     return White()
 
 
-def build_backbone(config: ModelConfig, in_channels: int, out_channels: int) -> FSModule:
-    """Build the backbone that ``model=...`` names."""
+def build_backbone(config: ModelConfig, in_channels: int, out_channels: int, on_windows: bool = False) -> FSModule:
+    """Build the backbone that ``model=...`` names; one for windows has no positions of its own."""
     common: dict[str, Any] = {
         "in_channels": in_channels,
         "out_channels": out_channels,
@@ -219,7 +219,7 @@ def build_backbone(config: ModelConfig, in_channels: int, out_channels: int) -> 
             list(config.attn_resolutions),
             config.resolution,
             config.dropout,
-            config.positions,
+            config.positions and not on_windows,
         )
     raise InputError(
         f"no backbone is built from {type(config).__name__}; choose model=fsuno, conv_unet or corrdiff_unet"

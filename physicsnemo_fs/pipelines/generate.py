@@ -20,6 +20,7 @@ from physicsnemo_fs.data.recognition import SAMPLES, sample_numbers
 from physicsnemo_fs.data.sampler import rank_share
 from physicsnemo_fs.data.signature import data_signature
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.diffusion.strips import Team
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.layout import EnsembleSpec
@@ -39,6 +40,7 @@ from physicsnemo_fs.pipelines.generation.networks import (
 )
 from physicsnemo_fs.pipelines.generation.plan import cut
 from physicsnemo_fs.pipelines.generation.sampling import Job, Made, PieceSampler, has_regression
+from physicsnemo_fs.pipelines.generation.teams import team_size
 from physicsnemo_fs.pipelines.generation.times import choose_times
 from physicsnemo_fs.pipelines.generation.work import (
     State,
@@ -240,7 +242,10 @@ class Session:
 
     def _batch(self, job: Job) -> int:
         """Give the samples of a piece: as configured, or as many as fit into memory."""
-        batch = self.config.generation.seed_batch_size
+        batch, windows = self.config.generation.seed_batch_size, job.source.windows(job.dataset.grid.shape)
+        if windows is not None:  # one row of windows of so many samples fills a call of the network
+            fitting = max(1, self.config.generation.max_patch_per_gpu // len(windows.columns.starts))
+            return fitting if batch == AUTO else min(batch, fitting)
         if batch != AUTO:
             return batch
         times, members = len(job.chosen), len(job.spec.member_seeds)
@@ -267,16 +272,19 @@ class Session:
         ranks.barrier()
 
     def _make_pieces(self, work: Work, job: Job, state: State) -> None:
-        ranks, batch = self.ranks, self.config.generation.seed_batch_size
+        ranks, generation = self.ranks, self.config.generation
+        batch = generation.seed_batch_size
         pieces, finished = work.cut(state.batch), set(state.finished)
         todo = [piece for piece in pieces if piece.number not in finished]
-        if 0 < len(todo) < ranks.world_size:
+        windows = job.source.windows(job.dataset.grid.shape)
+        team = Team.among(ranks.rank, team_size(generation.ranks_per_member, ranks.world_size, len(todo), windows))
+        if 0 < len(todo) < ranks.world_size // team.size:
             logger.warning(
                 "%d pieces of work for %d processes: lower generation.seed_batch_size", len(todo), ranks.world_size
             )
-        mine = [todo[i] for i in rank_share(len(todo), ranks.rank, ranks.world_size)]
+        mine = [todo[i] for i in rank_share(len(todo), team.number, ranks.world_size // team.size)]
         kept = work.pieces(state.run)
-        sampler = PieceSampler(job, state.batch if batch == AUTO else min(batch, state.batch))
+        sampler = PieceSampler(job, state.batch if batch == AUTO else min(batch, state.batch), team)
 
         def keep(made: Made) -> None:
             with told_if_unwritable(work.folder):
@@ -295,7 +303,12 @@ class Session:
                     ranks.progress.made("an evaluation of the denoiser")
 
                 for piece in mine:
-                    background.put(sampler.sample(piece, watch))
+                    made = sampler.sample(piece, watch)
+                    if made is not None and windows is None:
+                        background.put(made)
+                    elif made is not None:  # a domain that needs windows has no room for what waits
+                        keep(made)
+                    del made
         seconds = time.perf_counter() - start
         if mine:
             share = background.waited / seconds

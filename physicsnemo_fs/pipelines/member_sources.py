@@ -15,10 +15,13 @@ from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.dressing import DressedMean, fit_dressing
-from physicsnemo_fs.diffusion.patching import sampler_for
+from physicsnemo_fs.diffusion.patching import ALONE, LazyCondition, WindowedSampler, sampler_for
 from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
+from physicsnemo_fs.diffusion.strips import Strips, Team
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.nn.windows import WindowGrid
 from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
 from physicsnemo_fs.pipelines.corrdiff_networks import CorrDiffDenoiser
 from physicsnemo_fs.pipelines.stages import Mean, regression_channels, truth_and_mean
@@ -31,19 +34,25 @@ DRESSING_SAMPLES = 256
 Watch = Callable[[], None] | None
 
 
+Condition = Tensor | LazyCondition
+"""Conditions of the whole domain: as a field, or given by windows."""
+
+
 class MemberSource(Protocol):
     """Makes members of an ensemble.
 
     Attributes:
         evaluations: Network evaluations a member, that of the mean not counted.
+        takes_field: Whether it needs the conditions as a field.
     """
 
     evaluations: int
+    takes_field: bool
 
     def members(
         self,
         mean: Float[Tensor, "batch channel height width"] | None,
-        condition: Float[Tensor, "batch condition height width"],
+        condition: Condition,
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
@@ -61,25 +70,53 @@ class MemberSource(Protocol):
         """
         ...
 
-    def encode(self, mean: Tensor | None, condition: Tensor) -> Tensor | None:
+    def encode(self, mean: Tensor | None, condition: Condition) -> Tensor | None:
         """Do once for the members of a time what need not be done for each; ``None`` if there is nothing."""
         ...
 
+    def windows(self, shape: tuple[int, int]) -> WindowGrid | None:
+        """Give the windows that members of a domain are made of; ``None`` for whole fields."""
+        ...
 
-class _Immediate:
+    def shared_by(self, team: Team) -> "MemberSource":
+        """Give the source whose means and members are this process's rows of a team's."""
+        ...
+
+
+class _Immediate(MemberSource):
     evaluations = 0
+    takes_field = False
 
-    def encode(self, mean: Tensor | None, condition: Tensor) -> None:
+    def encode(self, mean: Tensor | None, condition: Condition) -> None:
         """Do nothing: there is nothing to share."""
+
+    def windows(self, shape: tuple[int, int]) -> WindowGrid | None:
+        """Give none: what is added to the mean is a field of the whole domain."""
+        return None
+
+    def shared_by(self, team: Team) -> MemberSource:
+        """Give itself: what it makes of rows are rows."""
+        return self
 
 
 class RegressionOnly(_Immediate):
-    """The mean itself."""
+    """The mean itself.
+
+    Args:
+        mean: What gives it.
+    """
+
+    def __init__(self, mean: Mean | None = None):
+        self.mean = mean
+
+    def windows(self, shape: tuple[int, int]) -> WindowGrid | None:
+        """Give the windows of a mean of windows."""
+        return mean_windows(self.mean, shape)
 
     def members(
         self,
         mean: Tensor | None,
-        condition: Tensor,
+        condition: Condition,
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
@@ -90,13 +127,15 @@ class RegressionOnly(_Immediate):
         return mean
 
 
-class Diffused:
+class Diffused(MemberSource):
     """The mean and a sample of what it misses.
 
     Args:
         sampler: Samples residuals.
         with_mean: Whether the denoiser takes the mean as a condition.
     """
+
+    takes_field = True
 
     def __init__(self, sampler: ResidualSampler, with_mean: bool):
         self.sampler, self.with_mean = sampler, with_mean
@@ -105,25 +144,82 @@ class Diffused:
     def members(
         self,
         mean: Tensor | None,
-        condition: Tensor,
+        condition: Condition,
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
         lead_time: Tensor | None = None,
     ) -> Tensor:
         """Give one member for each mean."""
+        assert isinstance(condition, Tensor)  # noqa: S101 - takes_field
         if encoded is None:
             condition = self._given(mean, condition)
         residual = self.sampler.sample(condition, keys, watch, encoded, lead_time)
         return residual if mean is None else mean + residual
 
-    def encode(self, mean: Tensor | None, condition: Tensor) -> Tensor | None:
+    def encode(self, mean: Tensor | None, condition: Condition) -> Tensor | None:
         """Give the denoiser's conditions on the grid that it works on."""
+        assert isinstance(condition, Tensor)  # noqa: S101 - takes_field
         encode = getattr(self.sampler.denoiser, "encode", None)
         return None if encode is None else encode(self._given(mean, condition))
 
+    def windows(self, shape: tuple[int, int]) -> WindowGrid | None:
+        """Give none."""
+        return None
+
+    def shared_by(self, team: Team) -> MemberSource:
+        """Give itself, of a team of one."""
+        return self
+
     def _given(self, mean: Tensor | None, condition: Tensor) -> Tensor:
         return torch.cat([mean, condition], dim=1) if self.with_mean and mean is not None else condition
+
+
+class DiffusedByWindows(_Immediate):
+    """The mean and a sample of what it misses, fused of windows at every noise level.
+
+    With a team, means are this process's rows, and so are members.
+
+    Args:
+        sampler: Samples residuals.
+        with_mean: Whether the denoiser takes the mean as a condition.
+        team: Processes that make every member together.
+    """
+
+    def __init__(self, sampler: WindowedSampler, with_mean: bool, team: Team = ALONE):
+        self.sampler, self.with_mean, self.team = sampler, with_mean, team
+        self.evaluations = sampler.evaluations
+
+    def members(
+        self,
+        mean: Tensor | None,
+        condition: Condition,
+        keys: list[int],
+        watch: Watch = None,
+        encoded: Tensor | None = None,
+        lead_time: Tensor | None = None,
+    ) -> Tensor:
+        """Give one member for each mean, or its rows."""
+        assert isinstance(condition, LazyCondition)  # noqa: S101 - not takes_field
+        if self.with_mean and mean is not None:
+            strips = Strips(self.windows((condition.shape[2], condition.shape[3])), self.team)
+            band = mean if self.team.size == 1 else strips.extended(mean)
+            condition = condition.with_mean(band, None if self.team.size == 1 else strips.own[0])
+        residual = self.sampler.sample(condition, keys, watch, lead_time=lead_time, team=self.team)
+        return residual if mean is None else residual.add_(mean)
+
+    def windows(self, shape: tuple[int, int]) -> WindowGrid:
+        """Give the windows of the denoiser."""
+        return self.sampler.denoiser.windows(shape)
+
+    def shared_by(self, team: Team) -> MemberSource:
+        """Give the source of this process's rows."""
+        return DiffusedByWindows(self.sampler, self.with_mean, team)
+
+
+def mean_windows(mean: Mean | None, shape: tuple[int, int]) -> WindowGrid | None:
+    """Give the windows that a mean is made of; ``None`` for a mean of whole fields."""
+    return mean.windows(shape) if isinstance(mean, FSRegressionSR) and mean.patch_shape is not None else None
 
 
 class Dressed(_Immediate):
@@ -135,7 +231,7 @@ class Dressed(_Immediate):
     def members(
         self,
         mean: Tensor | None,
-        condition: Tensor,
+        condition: Condition,
         keys: list[int],
         watch: Watch = None,
         encoded: Tensor | None = None,
@@ -180,7 +276,7 @@ def member_source(
     """
     mode = config.generation.inference_mode
     if mode == "regression":
-        return RegressionOnly()
+        return RegressionOnly(mean)
     if mode.startswith("dressed"):
         assert mean is not None  # noqa: S101 - the regression is loaded in these modes
         validation = open_dataset(
@@ -191,4 +287,7 @@ def member_source(
         return Dressed(fit_dressing(pairs, relative_extent(validation), validation.grid.boundary))
     assert denoiser is not None  # noqa: S101 - the denoiser is loaded in these modes
     conditions, _ = regression_channels(dataset)
-    return Diffused(make_sampler(config.sampler, denoiser), denoiser.img_in_channels != conditions)
+    sampler, with_mean = make_sampler(config.sampler, denoiser), denoiser.img_in_channels != conditions
+    if isinstance(sampler, WindowedSampler):
+        return DiffusedByWindows(sampler, with_mean)
+    return Diffused(sampler, with_mean)

@@ -15,6 +15,7 @@ from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.figures import Panel, field_scale, panel_figure, save_figure
 from physicsnemo_fs.pipelines.numerals import unit_text
+from physicsnemo_fs.pipelines.stages import labels_of, to_device
 from physicsnemo_fs.random import derive_key
 
 PICTURE_SAMPLES = 3
@@ -34,10 +35,9 @@ def ensemble_picture(
         path: The PNG to write.
     """
     ids = evenly_spread(len(dataset), PICTURE_SAMPLES)
-    batch = dataset.fetch(ids)
-    device = next(regression.parameters()).device
-    condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid).to(device)
-    mean = regression(None, condition)
+    batch = to_device(dataset.fetch(ids), next(regression.parameters()).device)
+    condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+    mean = regression(None, condition, **labels_of(regression, batch))
     members = []
     if denoiser is not None:
         with_mean = denoiser.img_in_channels != condition.shape[1]
@@ -50,10 +50,10 @@ def ensemble_picture(
     names = [c.name for c in dataset.input_channels]
     rows = []
     for i in range(len(ids)):
-        row = [("coarse", batch.coarse[i, names.index(channel.name)])] if channel.name in names else []
+        row = [("coarse", batch.coarse[i, names.index(channel.name)].cpu())] if channel.name in names else []
         if batch.target is not None:
             truth = batch.target[i, 0]
-            row.append(("truth", truth if batch.valid is None else truth.where(batch.valid[i, 0], torch.nan)))
+            row.append(("truth", (truth if batch.valid is None else truth.where(batch.valid[i, 0], torch.nan)).cpu()))
         row.append(("mean", mean[i, 0].cpu()))
         row += [(f"member {m}", members[m][i, 0]) for m in range(len(members))]
         rows.append([(title, channel.denormalize(field.numpy())) for title, field in row])

@@ -11,7 +11,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from physicsnemo_fs import __version__
-from physicsnemo_fs.config import GROUPS, TrainConfig, stage_hyperparameters
+from physicsnemo_fs.config import GROUPS, TrainConfig, stage_hyperparameters, stage_patch
 from physicsnemo_fs.data.recognition import SAMPLES, data_difference, sample_numbers
 from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, data_signature, first_difference
 from physicsnemo_fs.data.types import DownscalingDataset
@@ -78,6 +78,10 @@ def configured_record(config: TrainConfig, stage: str) -> dict[str, Any]:
         "calibration_samples": config.training.calibration_samples,
         "shrink_mean": config.training.shrink_mean,
     }
+    if config.training.lead_time_scale is not None:
+        record["lead_time_scale"] = config.training.lead_time_scale
+    if stage_patch(config.training, stage) is not None:
+        record["patches"] = asdict(config.training.patches)
     if stage == "diffusion":
         record["noise"] = asdict(config.noise)
         record["hr_mean_conditioning"] = config.training.hr_mean_conditioning

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
+from physicsnemo_fs.config import TrainConfig, stage_hyperparameters, stage_patch
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
@@ -17,9 +17,15 @@ from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_lev
 from physicsnemo_fs.files import read_record
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import build_backbone, build_kernel, relative_extent
-from physicsnemo_fs.pipelines.patch_stage import on_windows, patch_channels, patched_denoiser
+from physicsnemo_fs.pipelines.patch_stage import (
+    PatchDiffusionStage,
+    PatchRegressionStage,
+    patch_channels,
+    window_options,
+)
 from physicsnemo_fs.pipelines.stages import (
     DiffusionStage,
     RegressionStage,
@@ -45,19 +51,36 @@ def regression_stage(
         trained_on: What the network says of its origin.
     """
     conditions, outputs = regression_channels(training)
+    hp, patch = stage_hyperparameters(config.training, "regression"), stage_patch(config.training, "regression")
+    options = _labels(config)
+    if patch is not None:
+        options |= window_options(patch, config.training.patches, training, 0)
     torch.manual_seed(config.seed)
-    backbone = build_backbone(config.model, conditions, outputs)
-    return RegressionStage(FSRegressionSR(backbone, first_guess(training), trained_on=trained_on), training)
+    backbone = build_backbone(config.model, conditions + _beside(config, training, "regression"), outputs, bool(patch))
+    network = FSRegressionSR(backbone, first_guess(training), trained_on=trained_on, **options)
+    if patch is None:
+        return RegressionStage(network, training)
+    return PatchRegressionStage(network, training, patch_num=hp.patch_num, max_patch_per_gpu=hp.max_patch_per_gpu)
+
+
+def _labels(config: TrainConfig) -> dict[str, Any]:
+    return {"lead_time_scale": config.training.lead_time_scale}
+
+
+def _beside(config: TrainConfig, training: DownscalingDataset, stage: str) -> int:
+    """Give the channels that a stage's network sees beside fields and conditions."""
+    windows = stage_patch(config.training, stage) is not None
+    return (config.training.lead_time_scale is not None) + windows * patch_channels(config.training.patches, training)
 
 
 def diffusion_backbone(config: TrainConfig, training: DownscalingDataset) -> FSModule:
     """Give the denoiser's backbone with its initial weights."""
     conditions, outputs = regression_channels(training)
     conditions += outputs if config.training.hr_mean_conditioning else 0
-    if stage_hyperparameters(config.training, "diffusion").patch_shape is not None:
-        conditions += patch_channels(config.training.patches, training)
+    conditions += _beside(config, training, "diffusion")
     torch.manual_seed(config.seed)
-    return build_backbone(config.model, conditions + outputs, outputs)
+    windows = stage_patch(config.training, "diffusion") is not None
+    return build_backbone(config.model, conditions + outputs, outputs, windows)
 
 
 def diffusion_stage(
@@ -79,14 +102,15 @@ def diffusion_stage(
         trained_on: What the network says of its origin.
     """
     hp, with_mean = stage_hyperparameters(config.training, "diffusion"), config.training.hr_mean_conditioning
-    patch = hp.patch_shape
+    patch = stage_patch(config.training, "diffusion")
     levels = {name: noise[name] for name in ("sigma_data", "sigma_min", "sigma_max")}
-    options = {**levels, "noise": noise["field"], "trained_on": trained_on}
-    network = (
-        FSEDMPrecondSR(backbone, **options)
-        if patch is None
-        else patched_denoiser(backbone, patch, config.training.patches, training, with_mean, **options)
-    )
+    options = {**levels, "noise": noise["field"], "trained_on": trained_on, **_labels(config)}
+    if patch is None:
+        network = FSEDMPrecondSR(backbone, **options)
+    else:
+        first = regression_channels(training)[1] if with_mean else 0
+        windows = window_options(patch, config.training.patches, training, first)
+        network = FSPatchedEDMPrecondSR(backbone, **windows, **options)
     scheduler = FunctionSpaceScheduler(
         RandomField.from_dict(noise["field"]),
         sigma_min=noise["sigma_min"],
@@ -96,7 +120,9 @@ def diffusion_stage(
         P_std=noise["P_std"],
     )
     stage = DiffusionStage(network, regression, training, scheduler, with_mean)
-    return stage if patch is None else on_windows(stage, hp.patch_num, hp.max_patch_per_gpu)
+    if patch is None:
+        return stage
+    return PatchDiffusionStage(**vars(stage), patch_num=hp.patch_num, max_patch_per_gpu=hp.max_patch_per_gpu)
 
 
 def measure(

@@ -104,8 +104,24 @@ def mean_where_valid(
     return (values * valid).sum(dim=(1, 2, 3)) / valid.sum(dim=(1, 2, 3)).clamp(min=1)
 
 
-Mean = Callable[[None, Tensor], Tensor]
+Mean = Callable[..., Tensor]
 """Gives the mean for no first argument and a batch of conditions: a regression, or what stands for it."""
+
+
+def labels_of(network: object, batch: Batch) -> dict[str, Tensor]:
+    """Give what a network sees of its samples beside fields: the lead time, if it was trained with it.
+
+    Raises:
+        InputError: If the samples have none.
+    """
+    if getattr(network, "lead_time_scale", None) is None:
+        return {}
+    if batch.lead_time is None:
+        raise InputError(
+            "training.lead_time_scale needs forecasts with lead times: this dataset has none; give one that has, or "
+            "train with training.lead_time_scale=null"
+        )
+    return {"lead_time_label": batch.lead_time}
 
 
 @dataclass(frozen=True)
@@ -147,7 +163,7 @@ def truth_and_mean(
     for start in range(0, len(ids), batch_size):
         batch = to_device(dataset.fetch(ids[start : start + batch_size]), device)
         condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
-        truth, mean = require_target(batch), regression(None, condition)
+        truth, mean = require_target(batch), regression(None, condition, **labels_of(regression, batch))
         yield truth if batch.valid is None else torch.where(batch.valid, truth, mean), mean
 
 
@@ -184,8 +200,8 @@ class RegressionStage(InOnePiece):
         """Give each sample's mean squared error, in normalised units."""
         condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
         with keyed_dropout(network, [d.key("dropout") for d in draws]):
-            missed = network(None, condition) - require_target(batch)
-        return mean_where_valid(missed.square(), batch.valid)
+            mean = network(None, condition, **labels_of(self.network, batch))
+        return mean_where_valid((mean - require_target(batch)).square(), batch.valid)
 
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say which samples the step saw."""
@@ -223,7 +239,7 @@ class DiffusionStage(InOnePiece):
         """Give the regression mean, in full precision as generation computes it, and the denoiser's conditions."""
         condition = assemble_condition(batch.coarse, batch.invariants, self.dataset.coarse_grid, self.dataset.grid)
         with torch.no_grad():
-            mean = self.regression(None, condition, force_fp32=True)
+            mean = self.regression(None, condition, force_fp32=True, **labels_of(self.regression, batch))
         return mean, torch.cat([mean, condition], dim=1) if self.hr_mean_conditioning else condition
 
     def losses(self, network: torch.nn.Module, batch: Batch, draws: Sequence[Draw]) -> Float[Tensor, " batch"]:
@@ -238,8 +254,8 @@ class DiffusionStage(InOnePiece):
         weight = self.scheduler.loss_weight(sigma)
         weight = weight.view(*weight.shape, *[1] * (residual.ndim - weight.ndim))
         with keyed_dropout(network, [d.key("dropout") for d in draws]):
-            missed = network(noisy, sigma, condition) - residual
-        return mean_where_valid(weight * missed.square(), batch.valid)
+            denoised = network(noisy, sigma, condition, **labels_of(self.network, batch))
+        return mean_where_valid(weight * (denoised - residual).square(), batch.valid)
 
     def describe(self, draws: Sequence[Draw]) -> str:
         """Say which noise levels the step saw."""

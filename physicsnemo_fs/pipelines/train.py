@@ -187,6 +187,8 @@ def _train_regression(run: _Run) -> Path:
 def _shrink(run: _Run, path: Path) -> None:
     """Fit the gain of a trained mean."""
     network = load_network(path, FSRegressionSR, run.config.trusted_packages).to(run.ranks.device)
+    if network.patch_shape is not None:
+        return  # the gain is one of modes of the whole domain
     network.set_gain(torch.ones_like(network.gain))  # it was fitted already if a kill came before the mark
     network.set_gain(measure(run.config, network, run.training, run.ranks.device).gain)
     save_network(network, path)

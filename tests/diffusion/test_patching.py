@@ -5,7 +5,7 @@ import torch
 
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.diffusion.noise import RandomField
-from physicsnemo_fs.diffusion.patching import LazyCondition, WindowedSampler, draw_place, windowed_mean
+from physicsnemo_fs.diffusion.patching import LazyCondition, WindowedSampler, draw_place
 from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse, interpolation_matrices
 from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
 from physicsnemo_fs.diffusion.spectra import Matern
@@ -115,10 +115,12 @@ class Local(FSModule):
 @pytest.mark.parametrize("boundary", ["bounded", "periodic"])
 @pytest.mark.parametrize("together", [1, 3, 100])
 def test_the_mean_of_windows_is_the_mean(boundary, together):
-    regression, condition = FSRegressionSR(Local()).eval(), draw(2, 3, *SHAPE)
-    windows = WindowGrid(SHAPE, PATCH, (8, 8), boundary=boundary)
-    fused = windowed_mean(regression, WholeCondition(condition), windows, together)
-    torch.testing.assert_close(fused, regression(None, condition).detach(), rtol=0, atol=2e-6)
+    condition, cut = draw(2, 3, *SHAPE), {"patch_shape": PATCH, "domain_shape": SHAPE, "overlap": (8, 8)}
+    whole = FSRegressionSR(Local(), [0, -1]).eval()
+    fused = FSRegressionSR(Local(), [0, -1], domain_boundary=boundary, max_patch_per_gpu=together, **cut).eval()
+    expected = whole(None, condition).detach()
+    for given in (condition, WholeCondition(condition)):
+        torch.testing.assert_close(fused(None, given).detach(), expected, rtol=0, atol=2e-6)
 
 
 def test_places_cover_a_torus_evenly_and_a_bounded_domain_to_its_edges():

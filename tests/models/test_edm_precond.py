@@ -25,6 +25,7 @@ from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.diffusion.solvers import EulerSolver, HeunSolver, integrate
 from physicsnemo_fs.diffusion.spectra import Matern
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
+from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.testing import assert_close, relative_error
 
@@ -320,3 +321,25 @@ def test_a_noise_level_may_be_a_number():
     expected = network(X, torch.full((2,), 0.7), Y)
     assert torch.equal(network(X, 0.7, Y), expected)
     assert torch.equal(network(X, Y, 0.7), expected)
+
+
+def test_the_lead_time_is_a_channel_of_both_calls_and_of_encoded_conditions():
+    torch.manual_seed(0)
+    backbone = FSUNO(1 + 1 + 2, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2))
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    net = FSEDMPrecondSR(backbone, lead_time_scale=24.0).eval()
+    x, y, hours = torch.randn(2, 1, 32, 32), torch.randn(2, 2, 32, 32), torch.tensor([6.0, 48.0])
+    assert net.img_in_channels == 2
+    first = net(x, y, torch.tensor(1.0), lead_time_label=hours)
+    assert torch.equal(first, net(x, torch.tensor(1.0), y, lead_time_label=hours))
+    torch.testing.assert_close(
+        net(x, torch.ones(2), encoded=net.encode(y), lead_time_label=hours), first, rtol=0, atol=1e-5
+    )
+    other = net(x, y, torch.tensor(1.0), lead_time_label=torch.tensor([6.0, 6.0]))
+    assert torch.allclose(first[0], other[0], atol=1e-6)
+    assert not torch.allclose(first[1], other[1], atol=1e-3)
+    with pytest.raises(ValueError, match=r"sees the lead time of each of 2 samples in hours .*: got none"):
+        net(x, y, torch.tensor(1.0))
+    with pytest.raises(ValueError, match=r"and the lead time: got in_channels=1"):
+        FSEDMPrecondSR(FSUNO(1, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2)), lead_time_scale=24.0)

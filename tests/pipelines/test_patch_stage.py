@@ -15,8 +15,9 @@ from physicsnemo_fs.diffusion.spectra import Matern
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.fsuno import FSUNO
+from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.patch_stage import on_windows, patch_channels, patched_denoiser
+from physicsnemo_fs.pipelines.patch_stage import PatchDiffusionStage, patch_channels, window_options
 from physicsnemo_fs.pipelines.stages import DiffusionStage, Draw
 
 SHAPE, PATCH = (32, 40), (16, 24)
@@ -37,20 +38,21 @@ class Data:
         return Batch(*fields, torch.arange(2), valid, lead)
 
 
-def stage(patch_num=3, max_patch_per_gpu=None, mean=True, **options):
+def stage(patch_num=3, max_patch_per_gpu=None, mean=True, lead_time_scale=None, **options):
     torch.manual_seed(0)
     data, config = Data(), PatchConfig(**options)
     regression = FSRegressionSR(FSUNO(3, 1, **NET)).eval()
     field = RandomField(Matern(1.0, 0.2), (0.8, 1.0), "bounded", registration="cell")
-    backbone = FSUNO(4 + mean + patch_channels(config, data), 1, **NET)
+    backbone = FSUNO(4 + mean + patch_channels(config, data) + (lead_time_scale is not None), 1, **NET)
     for network in (regression, backbone):
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, 0, 0.1)
     common = {"sigma_data": [1.0], "sigma_min": 0.01, "sigma_max": 20.0, "noise": field.to_dict()}
-    network = patched_denoiser(backbone, PATCH, config, data, mean, **common).eval()
+    cut = window_options(PATCH, config, data, int(mean))
+    network = FSPatchedEDMPrecondSR(backbone, **cut, **common, lead_time_scale=lead_time_scale).eval()
     scheduler = FunctionSpaceScheduler(field, sigma_min=0.01, sigma_max=20.0, sigma_data=1.0)
     whole = DiffusionStage(network, regression, data, scheduler, mean)
-    return on_windows(whole, patch_num, max_patch_per_gpu)
+    return PatchDiffusionStage(**vars(whole), patch_num=patch_num, max_patch_per_gpu=max_patch_per_gpu)
 
 
 class Seen(torch.nn.Module):
@@ -160,8 +162,8 @@ def test_a_failed_step_says_where_its_windows_were():
 def test_a_denoiser_of_whole_fields_is_refused():
     one = stage()
     network = FSEDMPrecondSR(FSUNO(5, 1, **NET))
-    with pytest.raises(InputError, match="needs FSPatchedEDMPrecondSR: got FSEDMPrecondSR"):
-        on_windows(DiffusionStage(network, one.regression, one.dataset, one.scheduler), 1, None)
+    with pytest.raises(InputError, match=r"needs FSPatchedEDMPrecondSR, or .*: got FSEDMPrecondSR"):
+        PatchDiffusionStage(network, one.regression, one.dataset, one.scheduler)
 
 
 def test_one_side_of_a_patch_makes_a_square():

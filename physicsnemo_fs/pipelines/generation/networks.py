@@ -14,8 +14,8 @@ from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
-from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.models.windowed import Windowed
 from physicsnemo_fs.pipelines.checkpoints import file_hash, names_of, newest
 from physicsnemo_fs.pipelines.corrdiff_networks import (
     CorrDiffDenoiser,
@@ -79,10 +79,11 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     )
     if package is not None and diffusion is not None:
         package.compare(config.sampler)
-    if isinstance(diffusion, FSPatchedEDMPrecondSR):
-        cut = config.generation
-        overlap, margin = (None if n is None else (n, n) for n in (cut.overlap_pix, cut.boundary_pix))
-        diffusion.set_windows(overlap, margin, cut.max_patch_per_gpu)
+    for network in (regression, diffusion):
+        if isinstance(network, Windowed) and network.patch_shape is not None:
+            cut = config.generation
+            overlap, margin = (None if n is None else (n, n) for n in (cut.overlap_pix, cut.boundary_pix))
+            network.set_windows(overlap, margin, cut.max_patch_per_gpu)
     if config.perf.torch_compile:
         for network in (regression, diffusion):
             if network is not None:
@@ -152,9 +153,10 @@ def _require_same(networks: Networks, dataset: DownscalingDataset) -> None:
 
 def windows_of(networks: Networks, shape: tuple[int, int]) -> dict[str, Any]:
     """Give the windows that a domain is cut into, as JSON types under ``"patches"``; nothing if it is not cut."""
-    if not isinstance(networks.diffusion, FSPatchedEDMPrecondSR):
-        return {}
-    return {"patches": networks.diffusion.windows(shape).to_dict()}
+    for network in (networks.diffusion, networks.regression):
+        if isinstance(network, Windowed) and network.patch_shape is not None:
+            return {"patches": network.windows(shape).to_dict()}
+    return {}
 
 
 def provenance_of(config: GenerateConfig, networks: Networks) -> dict[str, Any]:

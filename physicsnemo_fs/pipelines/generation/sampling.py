@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a piece of work to its fields."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import nvtx
@@ -11,14 +12,18 @@ import torch
 from torch import Tensor
 
 from physicsnemo_fs.data.types import Batch, Channel, DownscalingDataset
-from physicsnemo_fs.diffusion.residual import assemble_condition
+from physicsnemo_fs.diffusion.patching import ALONE, LazyCondition, chosen
+from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_coarse
+from physicsnemo_fs.diffusion.strips import Strips, Team
 from physicsnemo_fs.distributed import Ranks
-from physicsnemo_fs.io.fields import Fields, fields_of
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.fields import Field, fields_of
 from physicsnemo_fs.io.layout import EnsembleSpec
+from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.generation.memory import Portions
 from physicsnemo_fs.pipelines.generation.plan import Piece
-from physicsnemo_fs.pipelines.member_sources import MemberSource
-from physicsnemo_fs.pipelines.stages import Mean, to_device
+from physicsnemo_fs.pipelines.member_sources import Condition, MemberSource, mean_windows
+from physicsnemo_fs.pipelines.stages import Mean, labels_of, to_device
 from physicsnemo_fs.precision import autocast
 from physicsnemo_fs.random import member_key
 
@@ -63,17 +68,17 @@ class Situation:
 
     Args:
         times: The times.
-        batch: Their samples of the dataset.
-        condition: Conditions of both networks.
-        mean: The mean, if there is one.
+        condition: Conditions of both networks, as a field where one of them needs it.
+        mean: The mean, if there is one; of a team this process's rows.
         encoded: What the source of members makes of both, once for all members.
+        lead_time: Lead time of each time, if the data has one.
     """
 
     times: range
-    batch: Batch
-    condition: Tensor
+    condition: Condition
     mean: Tensor | None
     encoded: Tensor | None
+    lead_time: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,15 @@ class Made:
 
     Args:
         piece: The piece.
-        situation: Its times.
         members: Its members, time by time, ``[sample, channel, y, x]``.
+        batch: Samples of the dataset at its times, if it holds what a time has once.
+        mean: The mean of each time, if it holds that too.
     """
 
     piece: Piece
-    situation: Situation
     members: Tensor
+    batch: Batch | None = None
+    mean: Tensor | None = None
 
 
 class PieceSampler:
@@ -96,16 +103,18 @@ class PieceSampler:
 
     Args:
         job: What is generated.
-        batch: Samples a network call; halved when the memory is exhausted.
+        batch: Samples a network call; halved when the memory is exhausted, unless processes work together.
+        team: Processes that make every piece together.
     """
 
-    def __init__(self, job: Job, batch: int):
-        self.job, self.portions = job, Portions(batch)
+    def __init__(self, job: Job, batch: int, team: Team = ALONE):
+        self.job, self.portions, self.team = job, Portions(batch), team
+        self.source = job.source.shared_by(team)
         self._last: Situation | None = None
 
     @torch.no_grad()
-    def sample(self, piece: Piece, watch: Callable[[], None] | None = None) -> Made:
-        """Make the members of a piece.
+    def sample(self, piece: Piece, watch: Callable[[], None] | None = None) -> Made | None:
+        """Make the members of a piece; ``None`` on a process whose team's first one has them.
 
         Args:
             piece: The piece.
@@ -114,51 +123,117 @@ class PieceSampler:
         job = self.job
         with autocast(job.ranks.device, job.precision):
             with nvtx.annotate("condition"):
-                situation = self._situation(piece.times)
+                situation, batch = self._situation(piece)
             keys = job.keys(piece)
-            which = torch.arange(len(keys), device=situation.condition.device) // len(piece.members)
-            mean, condition, encoded = situation.mean, situation.condition, situation.encoded
+            which = torch.arange(len(keys), device=job.ranks.device) // len(piece.members)
 
             def members(part: slice) -> Tensor:
                 rows = which[part]
-                shared = (mean, encoded, situation.batch.lead_time)
-                own_mean, own_encoded, hours = (None if one is None else one[rows] for one in shared)
-                return job.source.members(own_mean, condition[rows], keys[part], watch, own_encoded, hours)
+                shared = (situation.mean, situation.encoded, situation.lead_time)
+                mean, encoded, hours = (None if one is None else chosen(one, rows) for one in shared)
+                return self.source.members(mean, situation.condition[rows], keys[part], watch, encoded, hours)
 
             with nvtx.annotate("sample"):
-                return Made(piece, situation, self.portions.run(members, len(keys)))
+                made = self._run(members, len(keys))
+                mean = situation.mean if piece.has_fields else None
+                return self._gathered(Made(piece, made, batch, mean))
 
-    def fields(self, made: Made) -> Fields:
+    def fields(self, made: Made) -> Iterator[Field]:
         """Give the fields of a piece in physical units, with their places. May run in another thread."""
-        job, piece, situation = self.job, made.piece, made.situation
-        outputs, inputs = job.dataset.output_channels, job.dataset.input_channels
-        members = _physical(made.members, outputs).reshape(
-            len(piece.times), len(piece.members), *made.members.shape[1:]
-        )
-        found: Fields = []
+        job, piece = self.job, made.piece
+        outputs = job.dataset.output_channels
+        nothing = np.empty((0, len(outputs), *job.spec.grid.shape), np.float32)
         for i, time in enumerate(piece.times):
-            once = {}
-            if piece.has_fields:
-                batch, mean = situation.batch, situation.mean
-                once = {
-                    "input": _physical(situation.condition[i, : len(inputs)], inputs),
-                    "input_native": _physical(batch.coarse[i], inputs),
-                    "truth": _truth(batch, i, outputs) if job.spec.has_truth else None,
-                    "regression": _physical(mean[i], outputs) if job.spec.has_regression and mean is not None else None,
-                }
-            found += fields_of(job.spec, time, members[i], piece.members, **once)
-        return found
+            for j, member in enumerate(piece.members):
+                values = _physical(made.members[i * len(piece.members) + j], outputs)
+                yield from fields_of(job.spec, time, values[None], [member])
+            for name in job.spec.field_groups if made.batch is not None else ():
+                yield from fields_of(job.spec, time, nothing, (), **{name: self._once(name, made, i)})
 
-    def _situation(self, times: range) -> Situation:
-        if self._last is not None and self._last.times == times:
-            return self._last
+    def _once(self, name: str, made: Made, i: int) -> np.ndarray | None:
+        """Give one of the groups of fields that a time has once."""
+        dataset, batch = self.job.dataset, made.batch
+        assert batch is not None  # noqa: S101 - such pieces have one
+        if name == "truth":
+            return _truth(batch, i, dataset.output_channels)
+        if name == "regression":
+            return None if made.mean is None else _physical(made.mean[i], dataset.output_channels)
+        coarse = batch.coarse[i : i + 1]
+        if name == "input":
+            coarse = interpolate_coarse(coarse, dataset.coarse_grid, dataset.grid)
+        return _physical(coarse[0], dataset.input_channels)
+
+    def _situation(self, piece: Piece) -> tuple[Situation, Batch | None]:
+        """Give what members of a piece's times have in common, and the samples if they are written with it."""
+        job, times = self.job, piece.times
+        if self._last is not None and self._last.times == times and not piece.has_fields:
+            return self._last, None
+        batch = to_device(job.dataset.fetch([int(job.chosen[t]) for t in times]), job.ranks.device)
+        if self._last is None or self._last.times != times:
+            self._last = None
+            self._last = self._made_situation(times, batch)
+        return self._last, batch if piece.has_fields else None
+
+    def _made_situation(self, times: range, batch: Batch) -> Situation:
         job, dataset = self.job, self.job.dataset
-        batch = to_device(dataset.fetch([int(job.chosen[t]) for t in times]), job.ranks.device)
-        condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
-        mean_of = job.mean
-        mean = None if mean_of is None else self.portions.run(lambda part: mean_of(None, condition[part]), len(times))
-        self._last = Situation(times, batch, condition, mean, job.source.encode(mean, condition))
-        return self._last
+        lazy = LazyCondition.on_grids(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+        by_windows = isinstance(job.mean, FSRegressionSR) and job.mean.patch_shape is not None
+        condition: Condition = lazy
+        if job.source.takes_field or (job.mean is not None and not by_windows):
+            condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
+        mean = self._mean(condition, labels_of(job.mean, batch), len(times))
+        if not job.source.takes_field:
+            condition = lazy
+        return Situation(times, condition, mean, job.source.encode(mean, condition), batch.lead_time)
+
+    def _mean(self, condition: Condition, labels: dict[str, Tensor], times: int) -> Tensor | None:
+        """Give the mean, of a team this process's rows."""
+        mean = self.job.mean
+        if mean is None:
+            return None
+        if isinstance(condition, Tensor):
+
+            def part_of(part: slice) -> Tensor:
+                return mean(None, condition[part], **{name: hours[part] for name, hours in labels.items()})
+
+            found = self._run(part_of, times)
+            return found if self._strips is None else found[..., slice(*self._strips.own), :].contiguous()
+        if self._strips is None:
+            return mean(None, condition, **labels)
+        assert isinstance(mean, FSRegressionSR)  # noqa: S101 - a mean of windows is one
+        strips, (first, stop) = self._strips, self._strips.own
+        like = condition.coarse.new_zeros(times, mean.img_out_channels, stop - first, strips.windows.shape[1])
+        return strips.fuse(mean.strips(condition, labels.get("lead_time_label"), strips.rows), like)
+
+    @functools.cached_property
+    def _strips(self) -> Strips | None:
+        """How a team shares the domain."""
+        if self.team.size == 1:
+            return None
+        windows = self.job.source.windows(self.job.dataset.grid.shape)
+        own = mean_windows(self.job.mean, self.job.dataset.grid.shape)
+        if windows is None or own not in (None, windows):
+            raise InputError(
+                "one member on several processes needs networks of the same windows: got "
+                f"{'whole fields' if windows is None else windows} and {own}; give generation.ranks_per_member=1"
+            )
+        return Strips(windows, self.team)
+
+    def _run(self, call: Callable[[slice], Tensor], count: int) -> Tensor:
+        """Call in portions; a team's processes must all make the same ones."""
+        if self.team.size == 1:
+            return self.portions.run(call, count)
+        size = self.portions.size
+        parts = [call(slice(first, min(first + size, count))) for first in range(0, count, size)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _gathered(self, made: Made) -> Made | None:
+        """Give a team's piece on its first process."""
+        if self._strips is None:
+            return made
+        members = self._strips.gathered(made.members)
+        mean = None if made.mean is None else self._strips.gathered(made.mean)
+        return None if members is None else replace(made, members=members, mean=mean)
 
 
 def has_regression(mean: Mean | None) -> bool:
@@ -168,10 +243,10 @@ def has_regression(mean: Mean | None) -> bool:
 
 def _physical(values: Tensor, channels: tuple[Channel, ...]) -> np.ndarray:
     """Denormalise ``[..., channel, y, x]``. By numpy: torch has a pool of threads of its own for each thread."""
-    exact = values.detach().cpu().numpy().astype(np.float64)
-    physical = np.empty(exact.shape, np.float32)
+    normalised = values.detach().cpu().numpy()
+    physical = np.empty(normalised.shape, np.float32)
     for i, channel in enumerate(channels):
-        physical[..., i, :, :] = channel.denormalize(exact[..., i, :, :])
+        physical[..., i, :, :] = channel.denormalize(normalised[..., i, :, :].astype(np.float64))
     return physical
 
 

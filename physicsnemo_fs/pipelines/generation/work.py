@@ -28,7 +28,7 @@ LEAST_COMPRESSION = 8
 """Fields compress hardly ever better than so many times: with less room there is no point in beginning."""
 NOT_CONTENT = {
     "": ("run_dir", "dry_run", "pretrained"),
-    "generation": ("seed_batch_size", "max_patch_per_gpu", "picture", "replace"),
+    "generation": ("seed_batch_size", "max_patch_per_gpu", "ranks_per_member", "picture", "replace"),
     "generation.io": ("output_filename", "reg_ckpt_filename", "res_ckpt_filename"),
     "perf": ("num_threads", "longest_pause"),
 }
