@@ -83,7 +83,9 @@ class Drawn:
         draws, count = torch.Generator().manual_seed(0), len(indices)
         coarse = torch.randn(count, self.options.channels, *self.coarse_grid.shape, generator=draws)
         invariants = torch.zeros(count, 0, *self.grid.shape)
-        target = torch.randn(count, self.options.channels, *self.grid.shape) if self.options.truth else None
+        target = (
+            torch.randn(count, self.options.channels, *self.grid.shape, generator=draws) if self.options.truth else None
+        )
         return Batch(coarse, invariants, target, torch.as_tensor(indices))
 
 

@@ -34,7 +34,9 @@ class FSUNOConfig(ModelConfig):
         3, "Width of the local stencil on the pinned grids; 1 for the pure spectral operator.", least=1
     )
     attn_levels: list[int] = key([], "Levels with self-attention.")
-    coord_features: str = key("none", "Position channels: none, periodic or bounded.")
+    coord_features: str = key(
+        "none", "Position channels: none, periodic or bounded; networks of windows are told theirs instead."
+    )
     boundary: str = key("periodic", "periodic, or pad for bounded domains.")
     activation: str = key("silu", "silu or gelu.")
     factorization: str | None = key(None, "tucker for spectral weights of low rank; null for dense ones.")

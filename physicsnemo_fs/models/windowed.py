@@ -209,14 +209,15 @@ def check_backbone(backbone: FSModule, patch: tuple[int, int], covers: bool = Fa
         InputError: If it wraps at the window's edges, or the window is too small for its grids or modes.
     """
     if not covers and getattr(backbone, "boundary", None) != "pad":
+        remedy = "model.boundary=pad" if hasattr(backbone, "boundary") else "model=fsuno model.boundary=pad"
         raise InputError(
-            f"a window is not periodic, but {type(backbone).__name__} wraps at its edges; give model.boundary=pad, or "
+            f"a window is not periodic, but {type(backbone).__name__} wraps at its edges; give {remedy}, or "
             "model=corrdiff_unet"
         )
-    if getattr(backbone, "positions", False):
+    if getattr(backbone, "positions", False) or getattr(backbone, "coord_features", "none") != "none":
         raise InputError(
-            "windows are told their places by their denoiser: got a backbone with positions of its own; give "
-            "model.positions=false"
+            "windows are told their places in the domain: got a backbone with positions of its own; build it with "
+            'positions=False or coord_features="none"'
         )
     grids, modes = getattr(backbone, "level_grid", None), getattr(backbone, "n_modes", None)
     if grids and max(grids) > min(patch):

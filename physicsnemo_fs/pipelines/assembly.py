@@ -201,7 +201,7 @@ def build_backbone(config: ModelConfig, in_channels: int, out_channels: int, on_
             n_modes=list(config.n_modes),
             local_kernel=config.local_kernel,
             attn_levels=list(config.attn_levels),
-            coord_features=config.coord_features,
+            coord_features="none" if on_windows else config.coord_features,
             boundary=config.boundary,
             activation=config.activation,
             factorization=config.factorization,

@@ -71,5 +71,5 @@ def test_it_serves_as_mean_denoiser_and_denoiser_of_windows():
 
 
 def test_positions_of_its_own_are_refused_in_windows():
-    with pytest.raises(InputError, match=r"model\.positions=false"):
+    with pytest.raises(InputError, match=r"positions of its own; build it with positions=False"):
         FSPatchedEDMPrecondSR(unet(7, positions=True), (24, 20), (32, 48))

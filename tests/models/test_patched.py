@@ -163,9 +163,16 @@ def test_a_patch_must_resolve_the_modes():
         FSPatchedEDMPrecondSR(backbone, PATCH, DOMAIN)
 
 
-@pytest.mark.parametrize("backbone", [lambda: tiny_fsuno(7), lambda: FSConvUNet(7, 1, channel_mult=(1, 2))])
-def test_a_backbone_that_wraps_at_the_windows_edges_is_refused(backbone):
-    with pytest.raises(InputError, match=r"a window is not periodic, but FS.* wraps at its edges; give model.boundary"):
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (lambda: tiny_fsuno(7), r"a window is not periodic, but FSUNO wraps at its edges; give model.boundary=pad"),
+        (lambda: FSConvUNet(7, 1, channel_mult=(1, 2)), r"FSConvUNet wraps .*; give model=fsuno model.boundary=pad"),
+        (lambda: tiny_fsuno(7, boundary="pad", coord_features="bounded"), r"a backbone with positions of its own"),
+    ],
+)
+def test_a_backbone_that_no_window_can_have_is_refused(backbone, message):
+    with pytest.raises(InputError, match=message):
         FSPatchedEDMPrecondSR(backbone(), PATCH, DOMAIN)
 
 

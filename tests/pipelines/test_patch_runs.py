@@ -113,6 +113,11 @@ def test_an_interrupted_run_on_windows_resumes_bit_for_bit(patched_run, data, tm
     assert_same(weights(tmp_path), weights(patched_run))
 
 
+def test_a_denoiser_that_sees_the_mean_does_not_generate_without(patched_run, data, tmp_path):
+    with pytest.raises(InputError, match=r"takes 4 condition channels, 1 of them .*hr_mean_conditioning=false"):
+        generate(generation(patched_run, data, tmp_path / "a.nc", inference_mode="diffusion"))
+
+
 @pytest.fixture(scope="module")
 def means_run(data, tmp_path_factory):
     """Mean and diffusion of windows."""
@@ -123,7 +128,8 @@ def means_run(data, tmp_path_factory):
 
 def means_config(data, folder):
     config = patched_config(data, folder, training_duration=16)
-    config.training.patches.mean = True
+    config.training.patches.mean, config.training.hr_mean_conditioning = True, False
+    config.model.coord_features = "periodic"
     return config
 
 
@@ -170,6 +176,8 @@ def test_conditions_of_windows_are_never_made_on_the_whole_domain(means_run, dat
 
     monkeypatch.setattr(sampling, "assemble_condition", refused)
     values, _ = generated(means_run, data, tmp_path / "a.nc")
+    residual, _ = generated(means_run, data, tmp_path / "d.nc", inference_mode="diffusion")
+    assert residual.shape == values.shape
     mean, provenance = generated(means_run, data, tmp_path / "m.nc", inference_mode="regression")
     assert WindowGrid.from_dict(provenance["patches"]).patch == (16, 20)
     assert mean.shape[0] == 1

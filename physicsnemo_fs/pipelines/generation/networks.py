@@ -134,6 +134,14 @@ def _require_channels(networks: Networks, dataset: DownscalingDataset) -> None:
     if networks.diffusion is not None:
         with_mean = [conditions + outputs] if networks.regression is not None else []
         expected["diffusion"] = (networks.diffusion, [conditions, *with_mean])
+    if networks.regression is None and networks.diffusion is not None:
+        given = networks.diffusion.img_in_channels
+        if given == conditions + outputs and networks.diffusion.img_out_channels == outputs:
+            raise InputError(
+                f"generation.inference_mode=diffusion needs a denoiser that does not see the mean: this one takes "
+                f"{given} condition channels, {outputs} of them the mean's; generate in mode all, or train with "
+                "training.hr_mean_conditioning=false"
+            )
     for name, (network, allowed) in expected.items():
         if network.img_in_channels not in allowed or network.img_out_channels != outputs:
             raise InputError(

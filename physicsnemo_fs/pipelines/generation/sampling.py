@@ -88,7 +88,8 @@ class Made:
     Args:
         piece: The piece.
         members: Its members, time by time, ``[sample, channel, y, x]``.
-        batch: Samples of the dataset at its times, if it holds what a time has once.
+        batch: Samples of the dataset at its times, if it holds what a time has once; not kept beside windows, whose
+            domain has no room for it: it is read again.
         mean: The mean of each time, if it holds that too.
     """
 
@@ -147,13 +148,19 @@ class PieceSampler:
             for j, member in enumerate(piece.members):
                 values = _physical(made.members[i * len(piece.members) + j], outputs)
                 yield from fields_of(job.spec, time, values[None], [member])
-            for name in job.spec.field_groups if made.batch is not None else ():
-                yield from fields_of(job.spec, time, nothing, (), **{name: self._once(name, made, i)})
+        if not piece.has_fields:
+            return
+        batch = self._fetched(piece.times) if made.batch is None else made.batch
+        for i, time in enumerate(piece.times):
+            for name in job.spec.field_groups:
+                yield from fields_of(job.spec, time, nothing, (), **{name: self._once(name, batch, made, i)})
 
-    def _once(self, name: str, made: Made, i: int) -> np.ndarray | None:
+    def _fetched(self, times: range) -> Batch:
+        return self.job.dataset.fetch([int(self.job.chosen[t]) for t in times])
+
+    def _once(self, name: str, batch: Batch, made: Made, i: int) -> np.ndarray | None:
         """Give one of the groups of fields that a time has once."""
-        dataset, batch = self.job.dataset, made.batch
-        assert batch is not None  # noqa: S101 - such pieces have one
+        dataset = self.job.dataset
         if name == "truth":
             return _truth(batch, i, dataset.output_channels)
         if name == "regression":
@@ -168,11 +175,12 @@ class PieceSampler:
         job, times = self.job, piece.times
         if self._last is not None and self._last.times == times and not piece.has_fields:
             return self._last, None
-        batch = to_device(job.dataset.fetch([int(job.chosen[t]) for t in times]), job.ranks.device)
+        batch = to_device(self._fetched(times), job.ranks.device)
         if self._last is None or self._last.times != times:
             self._last = None
             self._last = self._made_situation(times, batch)
-        return self._last, batch if piece.has_fields else None
+        in_windows = job.source.windows(job.dataset.grid.shape) is not None
+        return self._last, batch if piece.has_fields and not in_windows else None
 
     def _made_situation(self, times: range, batch: Batch) -> Situation:
         job, dataset = self.job, self.job.dataset
