@@ -12,6 +12,7 @@ coarse inputs are those of a factor of 8. ``beyond`` is the peak less K times th
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -41,6 +42,8 @@ from physicsnemo_fs.pipelines.checkpoints import save_network
 
 K = 6
 """Fields of the domain's size at the peak of Heun's step: mean, x, slope, Euler's point, second slope, their sum."""
+K_TRUTH = 9
+"""Fields at the peak of the command that also writes the truth, whose compressed fields lie beside the others."""
 CONUS = (1056, 1792)
 SHAPES = ((512, 512), (1024, 1024), (2048, 2048), CONUS)
 FACTOR = 8
@@ -157,7 +160,9 @@ def commanded(shape: tuple[int, int], channels: int, together: int, steps: int, 
             "perf.num_threads=1",
         ]
         command = [sys.executable, "-m", "physicsnemo_fs", "generate", *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - this package
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)  # noqa: S603 - this package
 
 
 def member(path: str, shape: tuple[int, int], channels: int, together: int, steps: int) -> dict:
@@ -170,7 +175,7 @@ def member(path: str, shape: tuple[int, int], channels: int, together: int, step
         sampled(path, shape, channels, together, steps)
     seconds = time.perf_counter() - start
     peak, field_size = resource.getrusage(who).ru_maxrss / 1024, 4 * channels * shape[0] * shape[1] / 2**20
-    in_windows = path != "whole"
+    in_windows, k = path != "whole", K_TRUTH if path.endswith("truth") else K
     return {
         "path": path,
         "height": shape[0],
@@ -182,7 +187,8 @@ def member(path: str, shape: tuple[int, int], channels: int, together: int, step
         "seconds": round(seconds, 1),
         "peak_mib": round(peak),
         "field_mib": round(field_size, 1),
-        "beyond_mib": round(peak - K * field_size),
+        "beyond_mib": round(peak - k * field_size),
+        "k": k,
     }
 
 
@@ -215,7 +221,7 @@ def main() -> None:
     given = arguments.shapes
     shapes = SHAPES if given is None else tuple(zip(given[::2], given[1::2], strict=True))
     rows = [in_a_process(arguments, path, shape) for path in arguments.paths for shape in shapes]
-    context = {"k": K, "patch": PATCH[0], "overlap": OVERLAP[0], "device": cpu_name(), **provenance(), **versions()}
+    context = {"patch": PATCH[0], "overlap": OVERLAP[0], "device": cpu_name(), **provenance(), **versions()}
     arguments.results.mkdir(parents=True, exist_ok=True)
     write_rows(arguments.results / f"patch_memory_{context['date']}.csv", [row | context for row in rows])
 
