@@ -30,7 +30,7 @@ def sample_numbers(dataset: DownscalingDataset, positions: Sequence[int]) -> lis
     found = []
     for position in chosen:
         batch = dataset.fetch([position])
-        fields = [f for f in (batch.coarse, batch.invariants, batch.target) if f is not None]
+        fields = [f for f in (batch.coarse, batch.invariants, batch.target) if f is not None and f.numel()]
         found.append([round(number, 9) for field in fields for number in _numbers(field)])
     return found
 

@@ -16,7 +16,7 @@ from physicsnemo_fs.export.grids import Positions
 from physicsnemo_fs.export.naming import package_channel
 from physicsnemo_fs.export.package_model import PackageModel, Variable
 from physicsnemo_fs.export.self_test import SelfTest
-from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
+from physicsnemo_fs.models.windowed import has_windows
 
 SHOWN = ("crps_fair", "mae", "rmse", "spread_skill", "crps_ratio")
 UNSAID = "not stated"
@@ -97,11 +97,13 @@ def _source(record: Mapping[str, Any]) -> str:
 
 
 def _windows(model: PackageModel) -> list[str]:
-    if not isinstance(model.denoiser, FSPatchedEDMPrecondSR):
-        return []
-    windows = model.denoiser.windows(model.grid.shape)
-    shape, overlap = (f"{a} x {b}" for a, b in (windows.patch, windows.overlap))
-    return [f"- Diffusion on {len(windows)} windows of {shape} points that share {overlap} at least"]
+    lines = []
+    for name, network in (("Mean", model.regression), ("Diffusion", model.denoiser)):
+        if has_windows(network):
+            windows = network.windows(model.grid.shape)
+            shape, overlap = (f"{a} x {b}" for a, b in (windows.patch, windows.overlap))
+            lines.append(f"- {name} on {len(windows)} windows of {shape} points that share {overlap} at least")
+    return lines
 
 
 def _snippet(config: ExportConfig, model_class: str, model: PackageModel) -> list[str]:

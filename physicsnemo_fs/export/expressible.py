@@ -11,7 +11,7 @@ from physicsnemo_fs.diffusion.spectra import White
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions
 from physicsnemo_fs.export.package_model import PackageModel
-from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
+from physicsnemo_fs.models.windowed import has_windows
 
 WHITE_LATENTS = "allow_white_latents=true (or --allow-white-latents)"
 INSTEAD = "use model_class=regional, which physicsnemo_fs.export.CorrDiffRegional loads"
@@ -45,10 +45,10 @@ def obstacles(model: PackageModel, output: Positions, coarse: Positions, sampler
         found.append(
             Obstacle(f"it keeps noise levels within the network's, {limits.sigma_min:.3g} to {limits.sigma_max:.3g}")
         )
-    if isinstance(model.denoiser, FSPatchedEDMPrecondSR):
-        found.append(Obstacle("it cuts no domain into the windows (patches) that the denoiser was trained on"))
+    if has_windows(model.regression) or has_windows(model.denoiser):
+        found.append(Obstacle("it cuts no domain into the windows (patches) that the networks were trained on"))
     if model.sees_lead_time:
-        found.append(Obstacle("it gives the denoiser no lead time, which it was trained with"))
+        found.append(Obstacle("it gives the networks no lead time, which they were trained with"))
     field = RandomField.from_dict(model.denoiser.noise)
     if not (isinstance(field.kernel, White) and field.kernel.max_wavenumber is None):
         kind = model.denoiser.noise["kernel"]["kind"]

@@ -20,7 +20,7 @@ from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions, grid_from_dict, grid_to_dict, located, with_positions
 from physicsnemo_fs.files import read_json
-from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
+from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.corrdiff_networks import (
     CorrDiffDenoiser,
     CorrDiffRegression,
@@ -135,8 +135,9 @@ class PackageModel:
     ) -> "PackageModel":
         regression = load_regression(files["regression.mdlus"]).to(device)
         denoiser = load_denoiser(files["diffusion.mdlus"]).to(device)
-        if isinstance(denoiser, FSPatchedEDMPrecondSR):
-            denoiser.set_windows(**own["windows"])
+        for name, network in (("mean", regression), ("denoiser", denoiser)):
+            if has_windows(network):
+                network.set_windows(**own["windows"][name])
         grid = with_positions(grid_from_dict(own["grid"]), _read_positions(files["output_latlon_grid.nc"]))
         statics = tuple(Variable.from_dict(record) for record in own["invariants"])
         return cls(
@@ -155,7 +156,7 @@ class PackageModel:
     @property
     def sees_lead_time(self) -> bool:
         """Whether members depend on the lead time of their input."""
-        return isinstance(self.denoiser, FSPatchedEDMPrecondSR) and self.denoiser.lead_time_scale is not None
+        return any(map(sees_lead_time, (self.regression, self.denoiser)))
 
     def to(self, device: torch.device | str) -> "PackageModel":
         """Move the networks and fields to a device."""
@@ -173,8 +174,9 @@ class PackageModel:
         """
         if isinstance(self.regression, CorrDiffRegression) or isinstance(self.denoiser, CorrDiffDenoiser):
             raise InputError("networks of CorrDiff know one grid: their resolution cannot be changed")
-        if isinstance(self.denoiser, FSPatchedEDMPrecondSR):
-            self.denoiser.windows(shape)
+        for network in (self.regression, self.denoiser):
+            if has_windows(network):
+                network.windows(shape)
         grid = located(self.grid.at(shape), self.grid)
         return replace(self, grid=grid, invariants=interpolate_coarse(self.invariants, self.grid, grid))
 
@@ -208,7 +210,7 @@ class PackageModel:
             raise InputError(
                 "these networks see the lead time of their input: give coordinates time and lead_time before variable"
             )
-        mean = self.regression(None, condition)
+        mean = self.mean(condition, lead_time)
         with_mean = self.denoiser.img_in_channels != condition.shape[1]
         whole = torch.cat([mean, condition], dim=1) if with_mean else condition
         count = len(keys[0])
@@ -221,6 +223,13 @@ class PackageModel:
             residual = self.sampler.sample(whole[chosen], [flat[i] for i in part.tolist()], lead_time=hours)
             pieces.append(mean[chosen] + residual)
         return torch.cat(pieces).unflatten(0, (len(keys), count))
+
+    def mean(
+        self, condition: Float[Tensor, "batch condition y x"], lead_time: Float[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch output y x"]:
+        """Give the normalised mean of each condition."""
+        labels = {"lead_time_label": lead_time} if sees_lead_time(self.regression) else {}
+        return self.regression(None, condition, **labels)
 
     def physical(self, members: Float[Tensor, "*lead output y x"]) -> Float[Tensor, "*lead output y x"]:
         """Turn normalised members into fields in earth2studio's units, float32."""
@@ -242,15 +251,20 @@ class PackageModel:
             "coarse_grid": grid_to_dict(self.coarse_grid),
             "grid": grid_to_dict(self.grid),
             "region": self.region,
-            "windows": _windows(self.denoiser),
+            "windows": {"mean": _windows(self.regression), "denoiser": _windows(self.denoiser)},
         }
 
 
-def _windows(denoiser: Any) -> dict[str, Any] | None:
-    """Give how a denoiser of windows cuts a domain, for its ``set_windows``; a checkpoint does not say it."""
-    if not isinstance(denoiser, FSPatchedEDMPrecondSR):
+def sees_lead_time(network: object) -> bool:
+    """Tell whether a network was trained with the lead time of its input."""
+    return getattr(network, "lead_time_scale", None) is not None
+
+
+def _windows(network: object) -> dict[str, Any] | None:
+    """Give how a network of windows cuts a domain, for its ``set_windows``; a checkpoint does not say it."""
+    if not has_windows(network):
         return None
-    return {name: getattr(denoiser, name) for name in ("overlap", "margin", "max_patch_per_gpu")}
+    return {name: getattr(network, name) for name in ("overlap", "margin", "max_patch_per_gpu")}
 
 
 def _read_positions(path: Path) -> Positions:

@@ -164,9 +164,9 @@ def _pipeline(
 ) -> Float[Tensor, "member output y x"]:
     """Give normalised members as ``generate.py`` makes them."""
     conditions = condition.expand(len(keys), -1, -1, -1)
-    mean = model.regression(None, conditions)
     with_mean = model.denoiser.img_in_channels != condition.shape[1]
     lead_time = None if hours is None else hours.expand(len(keys))
+    mean = model.mean(conditions, lead_time)
     return Diffused(sampler, with_mean).members(mean, conditions, keys, lead_time=lead_time)
 
 

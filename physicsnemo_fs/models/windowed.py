@@ -3,6 +3,7 @@
 """What networks of windows share: how a domain is cut, what a window is told of it, which are evaluated together."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -169,6 +170,11 @@ class Windowed:
         for first in range(0, len(across), together):
             places = [(windows.rows.starts[row], column) for column in across[first : first + together]]
             yield from evaluate(places, part).unflatten(0, (len(places), count))
+
+
+def has_windows(network: object) -> TypeGuard[Windowed]:
+    """Tell whether a network is one of windows."""
+    return isinstance(network, Windowed) and network.patch_shape is not None
 
 
 def append(others: list[Tensor], name: str, channels: Tensor | None, expected: int, x: Tensor) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from physicsnemo.core.module import Module
 
+import physicsnemo_fs.models.patched  # noqa: F401 - names_of knows only what is imported
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path
 from physicsnemo_fs.pipelines.archives import load_tensors, read_archive, tensors_of

@@ -21,7 +21,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.domain_condition import WholeCondition
 from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.models.windowed import Windowed
+from physicsnemo_fs.models.windowed import Windowed, has_windows
 from physicsnemo_fs.nn.dropout import keyed_dropout
 from physicsnemo_fs.nn.windows import Place, WindowGrid
 from physicsnemo_fs.pipelines.stages import (
@@ -107,7 +107,7 @@ class _OnWindows(ABC):
     max_patch_per_gpu: int | None
 
     def __post_init__(self):
-        if not isinstance(self.network, Windowed) or self.network.patch_shape is None:
+        if not has_windows(self.network):
             raise InputError(
                 "training on windows needs FSPatchedEDMPrecondSR, or FSRegressionSR with patch_shape: got "
                 f"{type(self.network).__name__} of whole fields"

@@ -18,12 +18,12 @@ from physicsnemo_fs.config import (
     HyperParameters,
     NetCDFDatasetConfig,
     NoiseConfig,
-    PatchConfig,
     SamplerConfig,
     TrainConfig,
     TrainingConfig,
     TrainingIOConfig,
 )
+from physicsnemo_fs.config.patches import PatchConfig
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.pipelines.checkpoints import load_network, save_network
 from physicsnemo_fs.pipelines.generate import generate
@@ -46,7 +46,7 @@ class Run:
         unit: Of temperature.
         window: Frames on either side.
         name: Of temperature.
-        patch: Rows and columns of the windows that the diffusion is trained on.
+        patch: Rows and columns of the windows that the diffusion is trained on, of forecasts the mean too.
         leads: Lead times in hours, which follow each other; none for analyses.
     """
 
@@ -151,7 +151,8 @@ def trained(run: Run, folder: Path) -> Trained:
             hp=HyperParameters(training_duration=64, total_batch_size=8, lr_rampup=8, ema_halflife=16, **windows),
             io=io,
             calibration_samples=16,
-            patches=PatchConfig(lead_time_scale=24.0 if run.leads else None),
+            patches=PatchConfig(mean=bool(run.leads)),
+            lead_time_scale=24.0 if run.leads else None,
         ),
     )
     train(config)

@@ -44,7 +44,8 @@ def test_a_package_of_windows_cuts_as_generate_does(cut, runs, tmp_path):
     assert exported.model_class == "regional"
     assert exported.test.error <= 1e-5
     record = json.loads((exported.folder / "metadata.json").read_text())["physicsnemo_fs"]["windows"]
-    assert record["overlap"] == ([10, 10] if cut else [4, 5])
+    assert record["denoiser"]["overlap"] == ([10, 10] if cut else [4, 5])
+    assert record["mean"] is None
     samples = generated(run, tmp_path / "s.nc", members=2, max_times=1, **cut)
     found, expected = members_of_files(exported.folder, samples)
     assert_same(found, expected)
@@ -71,14 +72,14 @@ def test_windows_are_refused_for_the_stock_class_and_where_there_are_none(runs, 
     with pytest.raises(InputError, match=r"cuts no domain into the windows.*use model_class=regional"):
         export_package(exporting(runs("windows"), tmp_path / "p", model_class="stock"))
     cut = PatchGeneration(overlap_pix=10)
-    with pytest.raises(InputError, match=r"patches\.\* cuts a domain.*sees whole fields; leave it out"):
+    with pytest.raises(InputError, match=r"patches\.\* cuts a domain.*see whole fields; leave it out"):
         export_package(exporting(runs("white_square"), tmp_path / "p", patches=cut))
     assert not list(tmp_path.iterdir())
 
 
 def test_lead_times_are_seen_and_never_left_out_silently(runs, tmp_path):
     run = runs("windows_of_forecasts")
-    with pytest.raises(InputError, match=r"gives the denoiser no lead time.*use model_class=regional"):
+    with pytest.raises(InputError, match=r"gives the networks no lead time.*use model_class=regional"):
         export_package(exporting(run, tmp_path / "p", model_class="stock"))
     exported = export_package(exporting(run, tmp_path / "p"))
     assert exported.test.error <= 1e-5

@@ -15,7 +15,7 @@ from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.models.windowed import Windowed
+from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.checkpoints import file_hash, names_of, newest
 from physicsnemo_fs.pipelines.corrdiff_networks import (
     CorrDiffDenoiser,
@@ -80,7 +80,7 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     if package is not None and diffusion is not None:
         package.compare(config.sampler)
     for network in (regression, diffusion):
-        if isinstance(network, Windowed) and network.patch_shape is not None:
+        if has_windows(network):
             cut = config.generation
             overlap, margin = (None if n is None else (n, n) for n in (cut.overlap_pix, cut.boundary_pix))
             network.set_windows(overlap, margin, cut.max_patch_per_gpu)
@@ -162,7 +162,7 @@ def _require_same(networks: Networks, dataset: DownscalingDataset) -> None:
 def windows_of(networks: Networks, shape: tuple[int, int]) -> dict[str, Any]:
     """Give the windows that a domain is cut into, as JSON types under ``"patches"``; nothing if it is not cut."""
     for network in (networks.diffusion, networks.regression):
-        if isinstance(network, Windowed) and network.patch_shape is not None:
+        if has_windows(network):
             return {"patches": network.windows(shape).to_dict()}
     return {}
 
