@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from physicsnemo_fs import cli
 from physicsnemo_fs import config as schemas
-from physicsnemo_fs.cli import _check_composition, to_config
+from physicsnemo_fs.composition import check_composition, to_config
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path
 
@@ -91,7 +91,7 @@ def test_every_key_is_documented():
 )
 def test_a_mistaken_override_is_named_with_its_remedy(overrides, message):
     def validated():
-        _check_composition("train", schemas.TrainConfig, overrides)
+        check_composition("train", schemas.TrainConfig, overrides)
         return to_config(composed("config_train", overrides), schemas.TrainConfig)
 
     with pytest.raises(ValueError, match=message):
@@ -106,7 +106,7 @@ def test_a_mistaken_choice_names_the_nearest():
 
 def test_a_replaced_configuration_says_by_what():
     with pytest.raises(InputError, match="replaced: use config_train with stage=regression"):
-        _check_composition("train", schemas.TrainConfig, ["--config-name", "config_training_mini_regression"])
+        check_composition("train", schemas.TrainConfig, ["--config-name", "config_training_mini_regression"])
 
 
 def test_stage_values_override_the_common_ones():

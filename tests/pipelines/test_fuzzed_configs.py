@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from small_run import small_config
 
-from physicsnemo_fs.cli import EXPECTED, _check_composition, _explain, one_line_errors, to_config
+from physicsnemo_fs.cli import EXPECTED, one_line_errors
+from physicsnemo_fs.composition import check_composition, explain, to_config
 from physicsnemo_fs.config import SCHEMAS
 from physicsnemo_fs.pipelines.train import train
 
@@ -50,7 +51,7 @@ def refusal(config, draws, values, schema):
     try:
         return to_config(mutate(config, draws, values), schema), ""
     except OmegaConfBaseException as error:
-        return None, _explain(error, schema)
+        return None, explain(error, schema)
     except EXPECTED as error:
         return None, str(error)
 
@@ -83,7 +84,7 @@ def test_what_is_valid_trains_or_is_refused_in_one_line(data, run_dir, tmp_path,
 
 def checked(overrides):
     with one_line_errors(debug=False):
-        _check_composition("train", SCHEMAS["train"], overrides)
+        check_composition("train", SCHEMAS["train"], overrides)
         with initialize_config_module("physicsnemo_fs.conf", version_base="1.3"):
             to_config(compose("config_train", overrides=overrides), SCHEMAS["train"])
 

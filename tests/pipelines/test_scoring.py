@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physicsnemo_fs.cli import _positional
+from physicsnemo_fs.arguments import positional
 from physicsnemo_fs.config.scores import ScoreConfig
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
@@ -223,10 +223,10 @@ def test_runs_of_other_truths_are_not_compared(rain, tmp_path):
 
 
 def test_corrdiffs_positional_call_is_understood(rain, tmp_path):
-    assert _positional(["path=a.nc", "seed=1"]) == ["path=a.nc", "seed=1"]
-    assert _positional(["a.nc", "b.nc", "out", "--n-ensemble=-1"]) == ["path=[a.nc,b.nc]", "output=out"]
+    assert positional(["path=a.nc", "seed=1"]) == ["path=a.nc", "seed=1"]
+    assert positional(["a.nc", "b.nc", "out", "--n-ensemble=-1"]) == ["path=[a.nc,b.nc]", "output=out"]
     with pytest.raises(InputError, match="two files IN OUT"):
-        _positional(["a.nc"])
+        positional(["a.nc"])
     script = Path(__file__).parents[2] / "examples" / "corrdiff_fs" / "score_samples.py"
     command = [sys.executable, str(script), str(rain), str(tmp_path / "out.nc"), "--n-ensemble", "3", "report=false"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
