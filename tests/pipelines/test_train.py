@@ -190,8 +190,8 @@ def test_nothing_is_drawn_from_torchs_generator_in_a_training(data, tmp_path, mo
 
 
 def test_dropout_that_is_not_keyed_is_refused(data, tmp_path, monkeypatch):
-    def backbone(config, conditions, outputs):
-        made = build_backbone(config, conditions, outputs)
+    def backbone(*arguments, **options):
+        made = build_backbone(*arguments, **options)
         made.stack.middle.dropout = torch.nn.Dropout(0.2)
         return made
 
