@@ -43,8 +43,8 @@ def application(name: str, task: Callable[[Any], Any]) -> Callable[[], None]:
         task: Takes the typed configuration.
 
     Returns:
-        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks, ``arguments.FLAGS`` set the
-        configuration's keys of their names.
+        A function that reads ``sys.argv``; ``--debug`` or ``HYDRA_FULL_ERROR=1`` show tracebacks,
+        ``arguments.FLAGS`` set the configuration's keys of their names.
     """
     schema = SCHEMAS[name]
 
