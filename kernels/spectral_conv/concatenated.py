@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..pointwise import pointwise_map
-from .epilogue import affine_rows, follow
+from .epilogue import affine_gradients, affine_rows, differentiable_gradients, follow
 from .operators import mixed_modes, mode_mix_adjoint, mode_mix_weight, spectral_analysis, spectral_synthesis
 
 
@@ -107,21 +107,18 @@ def _save(ctx, inputs, output):
 def _backward(ctx, gradient, *_):
     x, weight, skip_weight, bias, scale, shift, kept, mixed = ctx.saved_tensors
     if torch.is_grad_enabled():  # somebody will differentiate this gradient
-        return *_gradients_of_composition(ctx, gradient), *[None] * 4
+        return *_composition_gradients(ctx, gradient), *[None] * 4
     settings = (*ctx.modes, ctx.transform)
     inner, (total, moment) = spectral_concatenated_backward(
         gradient, mixed, x, skip_weight, bias, scale, shift, ctx.activation, *settings
     )
     by_x, by_weight, by_skip_weight = ctx.needs_input_grad[:3]
     by_mixed = spectral_analysis(inner, *settings) if by_x or by_weight else None
-    by_bias = (total if scale is None else total * (1 + scale)).sum(0)
     return (
         _gradient_of_input(by_mixed, inner, weight, skip_weight, settings) if by_x else None,
         mode_mix_weight(kept, by_mixed, ctx.transform) if by_weight else None,
         _gradient_of_map(inner, x).to(skip_weight.dtype) if by_skip_weight else None,
-        None if bias is None else by_bias.to(bias.dtype),
-        None if scale is None else moment.to(scale.dtype),
-        None if shift is None else total.to(shift.dtype),
+        *affine_gradients(total, moment, bias, scale, shift),
         *[None] * 4,
     )
 
@@ -135,16 +132,14 @@ def _gradient_of_map(inner, x):
     return torch.bmm(inner.flatten(2), x.flatten(2).mT).float().sum(0)
 
 
-def _gradients_of_composition(ctx, gradient):
+def _composition_gradients(ctx, gradient):
     tensors = ctx.saved_tensors[:6]
     x, weight, skip_weight, bias, scale, shift = tensors
     mixed = mixed_modes(x, weight, ctx.modes, ctx.transform)
     image = spectral_synthesis(mixed, *x.shape[2:], *ctx.modes, ctx.transform, torch.float32)
     skip = pointwise_map(x.float(), skip_weight.float())
     value = follow(image, skip, bias, scale, shift, ctx.activation).to(x.dtype)
-    wanted = [t for t, needed in zip(tensors, ctx.needs_input_grad, strict=False) if needed]
-    found = iter(torch.autograd.grad(value, wanted, gradient, create_graph=True))
-    return [next(found) if needed else None for needed in ctx.needs_input_grad[:6]]
+    return differentiable_gradients(value, tensors, ctx.needs_input_grad, gradient)
 
 
 spectral_concatenated.register_autograd(_backward, setup_context=_save)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What follows a convolution in a layer: as a composition, and as the last steps of Triton's synthesis."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,27 @@ def affine_rows(coefficients: Tensor, bias: Tensor | None, scale: Tensor | None,
             row += extra
     affine[1] += 1
     return affine
+
+
+def affine_gradients(
+    total: Tensor, moment: Tensor, bias: Tensor | None, scale: Tensor | None, shift: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Give the gradients of bias, scale and shift from the two sums of the backward pass over the grid."""
+    by_bias = (total if scale is None else total * (1 + scale)).sum(0)
+    return (
+        None if bias is None else by_bias.to(bias.dtype),
+        None if scale is None else moment.to(scale.dtype),
+        None if shift is None else total.to(shift.dtype),
+    )
+
+
+def differentiable_gradients(
+    value: Tensor, tensors: Sequence[Tensor | None], needed: Sequence[bool], gradient: Tensor
+) -> list[Tensor | None]:
+    """Give the gradients of a composition by those of its tensors that need one; they can be differentiated again."""
+    wanted = [t for t, need in zip(tensors, needed, strict=False) if need and t is not None]
+    found = iter(torch.autograd.grad(value, wanted, gradient, create_graph=True))
+    return [next(found) if need else None for need in needed[: len(tensors)]]
 
 
 @torch.library.custom_op("physicsnemo_fs::spectral_epilogue", mutates_args=())
@@ -101,27 +124,22 @@ def _save(ctx, inputs, output):
 def _backward(ctx, gradient):
     coefficients, skip, bias, scale, shift = ctx.saved_tensors
     if torch.is_grad_enabled():  # somebody will differentiate this gradient
-        return *_gradients_of_composition(ctx, gradient), *[None] * 7
+        return *_composition_gradients(ctx, gradient), *[None] * 7
     settings = (ctx.activation, *ctx.modes, ctx.transform)
     inner, (total, moment) = spectral_epilogue_backward(gradient, coefficients, skip, bias, scale, shift, *settings)
-    by_bias = (total if scale is None else total * (1 + scale)).sum(0)
     return (
         spectral_analysis(inner, *ctx.modes, ctx.transform) if ctx.needs_input_grad[0] else None,
         None if skip is None else inner.to(skip.dtype),
-        None if bias is None else by_bias.to(bias.dtype),
-        None if scale is None else moment.to(scale.dtype),
-        None if shift is None else total.to(shift.dtype),
+        *affine_gradients(total, moment, bias, scale, shift),
         *[None] * 7,
     )
 
 
-def _gradients_of_composition(ctx, gradient):
+def _composition_gradients(ctx, gradient):
     coefficients, skip, bias, scale, shift = ctx.saved_tensors
     image = spectral_synthesis(coefficients, *ctx.size, *ctx.modes, ctx.transform, torch.float32)
     value = follow(image, skip, bias, scale, shift, ctx.activation).to(ctx.dtype)
-    wanted = [t for t, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False) if needed]
-    found = iter(torch.autograd.grad(value, wanted, gradient, create_graph=True))
-    return [next(found) if needed else None for needed in ctx.needs_input_grad[:5]]
+    return differentiable_gradients(value, ctx.saved_tensors, ctx.needs_input_grad, gradient)
 
 
 spectral_epilogue.register_autograd(_backward, setup_context=_save)

@@ -14,6 +14,7 @@ from physicsnemo_fs.diffusion.noise import FieldSource, RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.diffusion.solvers import SOLVERS, ChurnSolver, Solver, integrate, make_solver
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.models.base import sees_lead_time
 
 
 @runtime_checkable
@@ -161,7 +162,7 @@ class ResidualSampler:
         Raises:
             InputError: If it does and there is none.
         """
-        if getattr(self.denoiser, "lead_time_scale", None) is None:
+        if not sees_lead_time(self.denoiser):
             return {}
         if lead_time is None:
             raise InputError("the denoiser was trained with lead times: got samples without; give forecasts")

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A finished run: its final networks and its data."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import read_json, read_record
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.assembly import open_dataset, region_names
 from physicsnemo_fs.pipelines.checkpoints import load_network
+from physicsnemo_fs.pipelines.generation.networks import cut_windows
 from physicsnemo_fs.pipelines.run_record import FINISHED, require_same_data, require_same_run
 
 
@@ -46,7 +45,8 @@ class FinishedRun:
         residual = _checkpoint(run / "diffusion", config.res_ckpt_filename, "res_ckpt_filename")
         regression, diffusion = load_network(mean, FSRegressionSR), load_network(residual, FSEDMPrecondSR)
         require_same_run(regression, diffusion)
-        _cut((regression, diffusion), config.patches)
+        if not cut_windows((regression, diffusion), config.patches) and config.patches != PatchGeneration():
+            raise InputError("patches.* cuts a domain for networks of windows: these see whole fields; leave it out")
         if regression.trained_on is None or diffusion.trained_on is None or diffusion.noise is None:
             raise InputError(f"the networks of {run} must say what they were trained on: train them with this version")
         return cls(run, read_json(run / "diffusion" / "run.json"), mean, residual, regression, diffusion)
@@ -60,16 +60,6 @@ def _checkpoint(stage: Path, given: str | None, key: str) -> Path:
     if not mark.is_file():
         raise InputError(f"the training in {stage} is not finished: continue it to its end, or give {key}")
     return stage / read_record(mark, network=str)["network"]
-
-
-def _cut(networks: Sequence[object], given: PatchGeneration) -> None:
-    """Set the windows of networks of windows, as ``generation.overlap_pix`` and its kin do."""
-    windowed = [network for network in networks if has_windows(network)]
-    overlap, margin = (None if n is None else (n, n) for n in (given.overlap_pix, given.boundary_pix))
-    for network in windowed:
-        network.set_windows(overlap, margin, given.max_patch_per_gpu)
-    if not windowed and given != PatchGeneration():
-        raise InputError("patches.* cuts a domain for networks of windows: these see whole fields; leave it out")
 
 
 def dataset_config(record: dict[str, Any], changes: dict[str, Any] | None = None) -> DatasetConfig:

@@ -20,6 +20,7 @@ from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions, grid_from_dict, grid_to_dict, located, with_positions
 from physicsnemo_fs.files import read_json
+from physicsnemo_fs.models.base import sees_lead_time
 from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.corrdiff_networks import (
     CorrDiffDenoiser,
@@ -253,11 +254,6 @@ class PackageModel:
             "region": self.region,
             "windows": {"mean": _windows(self.regression), "denoiser": _windows(self.denoiser)},
         }
-
-
-def sees_lead_time(network: object) -> bool:
-    """Tell whether a network was trained with the lead time of its input."""
-    return getattr(network, "lead_time_scale", None) is not None
 
 
 def _windows(network: object) -> dict[str, Any] | None:

@@ -62,6 +62,11 @@ def parameter_dtype(module: torch.nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
+def sees_lead_time(network: object) -> bool:
+    """Tell whether a network was trained with the lead time of its input."""
+    return getattr(network, "lead_time_scale", None) is not None
+
+
 def lead_time_channel(scale: float | None, hours: Float[Tensor, " lead"] | None, x: Tensor) -> list[Tensor]:
     """Give the lead time as one constant channel of fields ``x``; nothing for a network that does not see it.
 

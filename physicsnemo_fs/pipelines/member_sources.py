@@ -20,7 +20,7 @@ from physicsnemo_fs.diffusion.sampling import Churn, ResidualSampler
 from physicsnemo_fs.diffusion.strips import Strips, Team
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
-from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.nn.windows import WindowGrid
 from physicsnemo_fs.pipelines.assembly import open_dataset, relative_extent
 from physicsnemo_fs.pipelines.corrdiff_networks import CorrDiffDenoiser
@@ -219,7 +219,7 @@ class DiffusedByWindows(_Immediate):
 
 def mean_windows(mean: Mean | None, shape: tuple[int, int]) -> WindowGrid | None:
     """Give the windows that a mean is made of; ``None`` for a mean of whole fields."""
-    return mean.windows(shape) if isinstance(mean, FSRegressionSR) and mean.patch_shape is not None else None
+    return mean.windows(shape) if has_windows(mean) else None
 
 
 class Dressed(_Immediate):

@@ -14,7 +14,7 @@ from physicsnemo_fs.data.types import Batch, Channel, DownscalingDataset
 from physicsnemo_fs.diffusion.residual import assemble_condition
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.models.base import FSModule
+from physicsnemo_fs.models.base import FSModule, sees_lead_time
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.nn.dropout import keyed_dropout
@@ -114,7 +114,7 @@ def labels_of(network: object, batch: Batch) -> dict[str, Tensor]:
     Raises:
         InputError: If the samples have none.
     """
-    if getattr(network, "lead_time_scale", None) is None:
+    if not sees_lead_time(network):
         return {}
     if batch.lead_time is None:
         raise InputError(

@@ -18,6 +18,7 @@ from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import exclusive, read_record, write_json
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.assembly import open_dataset
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
 from physicsnemo_fs.pipelines.interruption import StopRequest, stop_requests
@@ -187,7 +188,7 @@ def _train_regression(run: _Run) -> Path:
 def _shrink(run: _Run, path: Path) -> None:
     """Fit the gain of a trained mean."""
     network = load_network(path, FSRegressionSR, run.config.trusted_packages).to(run.ranks.device)
-    if network.patch_shape is not None:
+    if has_windows(network):
         return  # the gain is one of modes of the whole domain
     network.set_gain(torch.ones_like(network.gain))  # it was fitted already if a kill came before the mark
     network.set_gain(measure(run.config, network, run.training, run.ranks.device).gain)

@@ -3,12 +3,13 @@
 """The networks that generate: found, loaded, and compared with each other and with the data."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from physicsnemo_fs.config import GenerateConfig
+from physicsnemo_fs.config import GenerateConfig, PatchGeneration
 from physicsnemo_fs.data.signature import normalisation
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
@@ -79,11 +80,7 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
     )
     if package is not None and diffusion is not None:
         package.compare(config.sampler)
-    for network in (regression, diffusion):
-        if has_windows(network):
-            cut = config.generation
-            overlap, margin = (None if n is None else (n, n) for n in (cut.overlap_pix, cut.boundary_pix))
-            network.set_windows(overlap, margin, cut.max_patch_per_gpu)
+    cut_windows((regression, diffusion), config.generation)
     if config.perf.torch_compile:
         for network in (regression, diffusion):
             if network is not None:
@@ -95,6 +92,15 @@ def load_networks(config: GenerateConfig, shipped: Pretrained | None, ranks: Ran
         {name: file_hash(path) for name, path in files.items()},
         package,
     )
+
+
+def cut_windows(networks: Sequence[object], given: PatchGeneration) -> bool:
+    """Set how networks of windows cut a domain; tell whether any of them is one."""
+    windowed = [network for network in networks if has_windows(network)]
+    overlap, margin = (None if n is None else (n, n) for n in (given.overlap_pix, given.boundary_pix))
+    for network in windowed:
+        network.set_windows(overlap, margin, given.max_patch_per_gpu)
+    return bool(windowed)
 
 
 def _find(given: str | None, folder: Path, kind: type, key: str) -> Path:

@@ -20,6 +20,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.fields import Field, fields_of
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.generation.memory import Portions
 from physicsnemo_fs.pipelines.generation.plan import Piece
 from physicsnemo_fs.pipelines.member_sources import Condition, MemberSource, mean_windows
@@ -185,9 +186,8 @@ class PieceSampler:
     def _made_situation(self, times: range, batch: Batch) -> Situation:
         job, dataset = self.job, self.job.dataset
         lazy = LazyCondition.on_grids(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
-        by_windows = isinstance(job.mean, FSRegressionSR) and job.mean.patch_shape is not None
         condition: Condition = lazy
-        if job.source.takes_field or (job.mean is not None and not by_windows):
+        if job.source.takes_field or (job.mean is not None and not has_windows(job.mean)):
             condition = assemble_condition(batch.coarse, batch.invariants, dataset.coarse_grid, dataset.grid)
         mean = self._mean(condition, labels_of(job.mean, batch), len(times))
         if not job.source.takes_field:
