@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.nn import Module
 from tqdm import tqdm
 
@@ -105,6 +106,16 @@ def _require_possible(config: GenerateConfig) -> None:
     require_format(Path(generation.io.output_filename))
 
 
+@dataclass(frozen=True)
+class _Given:
+    """A region's data: the chosen times, the mean of its fields, and what a result holds."""
+
+    dataset: DownscalingDataset
+    chosen: np.ndarray
+    mean: Mean | None
+    spec: EnsembleSpec
+
+
 class Session:
     """Networks, and what is made of them once for all regions.
 
@@ -146,11 +157,18 @@ class Session:
             InputError: As :func:`generate_regions`.
         """
         ranks, generation = self.ranks, self.config.generation
-        if self._is_there(path, self._provenance(region)):
-            return path
-        job = self.job(region)
-        if self._is_there(path, job.spec.provenance):
-            return path
+        there = self._is_there(path, self._provenance(region))
+        try:
+            given = self._given(region, simulate=not there)
+        except InputError as error:
+            if not there:
+                raise
+            logger.warning("%s is kept, of the same configuration; its data cannot be compared: %s", path, error)
+            return self._kept(path)
+        if is_unsimulated(given.dataset) or self._is_there(path, given.spec.provenance):
+            logger.info("%s is there already, of the same configuration and data: it is kept", path)
+            return self._kept(path)
+        job = self._job(region, given)
         with claimed(path) if ranks.is_main else nullcontext():
             self._work(path, job)
         if generation.picture and ranks.is_main:
@@ -160,12 +178,12 @@ class Session:
     def _is_there(self, path: Path, provenance: Mapping[str, Any]) -> bool:
         """Whether the result is there; decided by the main process for all."""
         finished = self.ranks.is_main and is_finished(path, provenance, self.config.generation.replace)
-        if not json.loads(self.ranks.tell(json.dumps(finished))):
-            return False
-        logger.info("%s is there already, of the same configuration: it is kept", path)
+        return json.loads(self.ranks.tell(json.dumps(finished)))
+
+    def _kept(self, path: Path) -> Path:
         if self.ranks.is_main:
             clear_leftovers(path)
-        return True
+        return path
 
     def describe(self) -> list[Path]:
         """Print what would be made, and give the results there would be."""
@@ -185,8 +203,18 @@ class Session:
 
     def job(self, region: str | None) -> Job:
         """Open the data and say what is generated of a region."""
+        return self._job(region, self._given(region, simulate=not self.config.dry_run))
+
+    def _job(self, region: str | None, given: _Given) -> Job:
+        dataset, mean = given.dataset, given.mean
+        if self._source is None:
+            self._source = member_source(self.config, mean, self.networks.diffusion, dataset, self.channels, self.ranks)
+        precision = self.config.perf.fp_optimizations
+        return Job(dataset, given.chosen, given.spec, mean, self._source, region, precision, self.ranks)
+
+    def _given(self, region: str | None, simulate: bool) -> _Given:
         generation, networks = self.config.generation, self.networks
-        dataset = self._open(region)
+        dataset = self._open(region, simulate)
         require_fit(networks, dataset)
         chosen = choose_times(dataset, generation)
         seeds = [generation.seed + m for m in range(generation.num_ensembles)]
@@ -210,12 +238,9 @@ class Session:
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,
             has_regression=has_regression(mean),
         )
-        if self._source is None:
-            self._source = member_source(self.config, mean, networks.diffusion, dataset, self.channels, self.ranks)
-        precision = self.config.perf.fp_optimizations
-        return Job(dataset, chosen, spec, mean, self._source, region, precision, self.ranks)
+        return _Given(dataset, chosen, mean, spec)
 
-    def _open(self, region: str | None) -> DownscalingDataset:
+    def _open(self, region: str | None, simulate: bool) -> DownscalingDataset:
         generation = self.config.generation
         opening = Opening(
             generation.split,  # type: ignore[arg-type]
@@ -224,7 +249,7 @@ class Session:
             truth_required=False,
             ranks=self.ranks,
             region=region,
-            simulate=not self.config.dry_run,
+            simulate=simulate,
         )
         dataset = open_dataset(self.config.dataset, opening)
         if is_unsimulated(dataset):  # it has no statistics of its own to compare

@@ -242,6 +242,50 @@ def test_data_may_move_while_work_is_unfinished(configured, data, whole, tmp_pat
     assert everything(path) == everything(whole)
 
 
+def altered(folder, config):
+    with netCDF4.Dataset(store_path(folder, kolmogorov_splits(config.dataset), "test"), "a") as file:
+        file["vorticity"][1, 1, 5, 5] += 1.0
+
+
+def test_data_that_changed_in_its_place_is_noticed_and_replaced_on_demand(configured, data, tmp_path):
+    here = shutil.copytree(data, tmp_path / "here")
+    config = configured(tmp_path / "s.nc")
+    config.dataset.data_path = str(here)
+    path = generate(config)
+    before = everything(path)
+    altered(here, config)
+    with pytest.raises(InputError, match=r"with another config\.dataset\.samples\[3\].*replace=true"):
+        generate(config)
+    assert everything(path) == before
+    config.generation.replace = True
+    generate(config)
+    assert everything(path)[0] != before[0]
+
+
+def test_a_result_whose_data_is_damaged_since_is_kept_and_said_so(configured, data, tmp_path, caplog):
+    here = shutil.copytree(data, tmp_path / "here")
+    config = configured(tmp_path / "s.nc")
+    config.dataset.data_path = str(here)
+    path = generate(config)
+    before = everything(path)
+    store_path(here, kolmogorov_splits(config.dataset), "test").write_bytes(b"damaged")
+    assert generate(config) == path
+    assert everything(path) == before
+    assert "its data cannot be compared" in caplog.text
+
+
+def test_a_result_is_kept_without_simulating_its_data_again(configured, data, tmp_path):
+    here = shutil.copytree(data, tmp_path / "here")
+    config = configured(tmp_path / "s.nc")
+    config.dataset.data_path = str(here)
+    path = generate(config)
+    before = everything(path)
+    shutil.rmtree(here)
+    assert generate(config) == path
+    assert everything(path) == before
+    assert not here.exists()
+
+
 @pytest.mark.parametrize("state", ["unfinished", "finished"])
 def test_other_data_elsewhere_is_refused(state, configured, data, tmp_path):
     path, moved = tmp_path / "s.nc", tmp_path / "moved"
@@ -253,8 +297,7 @@ def test_other_data_elsewhere_is_refused(state, configured, data, tmp_path):
         process.kill()
     shutil.copytree(data, moved)
     config = configured(path)
-    with netCDF4.Dataset(store_path(moved, kolmogorov_splits(config.dataset), "test"), "a") as file:
-        file["vorticity"][1, 1, 5, 5] += 1.0
+    altered(moved, config)
     config.dataset.data_path = str(moved)
     with pytest.raises(InputError, match=r"with another config\.dataset\.samples\[3\]"):
         generate(config)
