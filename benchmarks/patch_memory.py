@@ -42,8 +42,6 @@ from physicsnemo_fs.pipelines.checkpoints import save_network
 
 K = 6
 """Fields of the domain's size at the peak of Heun's step: mean, x, slope, Euler's point, second slope, their sum."""
-K_TRUTH = 9
-"""Fields at the peak of the command that also writes the truth, whose compressed fields lie beside the others."""
 CONUS = (1056, 1792)
 SHAPES = ((512, 512), (1024, 1024), (2048, 2048), CONUS)
 FACTOR = 8
@@ -175,7 +173,7 @@ def member(path: str, shape: tuple[int, int], channels: int, together: int, step
         sampled(path, shape, channels, together, steps)
     seconds = time.perf_counter() - start
     peak, field_size = resource.getrusage(who).ru_maxrss / 1024, 4 * channels * shape[0] * shape[1] / 2**20
-    in_windows, k = path != "whole", K_TRUTH if path.endswith("truth") else K
+    in_windows = path != "whole"
     return {
         "path": path,
         "height": shape[0],
@@ -187,8 +185,8 @@ def member(path: str, shape: tuple[int, int], channels: int, together: int, step
         "seconds": round(seconds, 1),
         "peak_mib": round(peak),
         "field_mib": round(field_size, 1),
-        "beyond_mib": round(peak - k * field_size),
-        "k": k,
+        "beyond_mib": round(peak - K * field_size),
+        "k": K,
     }
 
 

@@ -2,20 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finished pieces of an ensemble that is being generated, each whole or not there, and the file made of them.
 
-A piece is recorded by one file, ``<name>.piece``: a line with the checksum of the next one, a line of JSON that says
-which fields it holds (place, bytes, checksum), and for NetCDF the compressed fields themselves. For Zarr the fields lie
-in the folder that will be the result. A damaged piece counts as not there.
+A piece is recorded by one file, ``<name>.piece``: for NetCDF the compressed fields, one after the other as they come,
+then JSON that says which fields it holds (place, bytes, checksum), then its length and checksum (:data:`TRAILER`). For
+Zarr the fields lie in the folder that will be the result. A damaged piece counts as not there.
 """
 
+import functools
 import json
 import logging
 import os
 import shutil
+import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path, make_folder
@@ -27,6 +31,8 @@ from physicsnemo_fs.io.netcdf_file import NetCDFFile, deflate
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".nc", ".zarr")
+TRAILER = struct.Struct("<QI")
+"""The end of a piece's record: length and CRC-32 of the JSON before it."""
 
 
 def require_format(output: Path) -> None:
@@ -52,16 +58,16 @@ class Pieces(ABC):
         """Prepare the folder."""
 
     @abstractmethod
-    def keep(self, name: str, fields: Iterable[Field]) -> int:
-        """Record a finished piece, synced to disk; give its size in bytes."""
-
-    @abstractmethod
     def unite(self, names: Sequence[str], spec: EnsembleSpec) -> Path:
         """Make the result of all pieces, synced to disk, still in the folder."""
 
     @abstractmethod
+    def _put(self, file: BinaryIO, place: Place, field: np.ndarray) -> bytes:
+        """Write a field, into its piece's file or beside it, and give its bytes."""
+
+    @abstractmethod
     def _chunk(self, file: BinaryIO, place: Place, size: int) -> bytes:
-        """Give the bytes of a field; its piece's file is open behind the record."""
+        """Give the bytes of a field; its piece's file is open behind the field before."""
 
     def path(self, name: str) -> Path:
         """Give the path of a piece's record."""
@@ -71,12 +77,15 @@ class Pieces(ABC):
         for place, field in fields:
             yield place, round_bits(field, self.significant_bits if place.group == "prediction" else None)
 
-    def _record(self, name: str, chunks: list[list[Any]], data: Iterable[bytes] = ()) -> int:
-        text = json.dumps({"run": self.run, "piece": name, "chunks": chunks}).encode()
+    def keep(self, name: str, fields: Iterable[Field]) -> int:
+        """Record a finished piece, synced to disk; give its size in bytes. One field at a time is in memory."""
+        chunks: list[list[Any]] = []
         with atomic_path(self.path(name)) as temporary, temporary.open("wb") as file:
-            file.write(b"%d\n%s\n" % (zlib.crc32(text), text))
-            for chunk in data:
-                file.write(chunk)
+            for place, field in self._rounded(fields):
+                data = self._put(file, place, field)
+                chunks.append([*place, len(data), zlib.crc32(data)])
+            text = json.dumps({"run": self.run, "piece": name, "chunks": chunks}).encode()
+            file.write(text + TRAILER.pack(len(text), zlib.crc32(text)))
         return sum(size for *_, size, _ in chunks)
 
     def is_whole(self, name: str, places: Iterable[Place]) -> bool:
@@ -92,9 +101,17 @@ class Pieces(ABC):
         return sorted(found) == sorted(places)
 
     def _header(self, file: BinaryIO, name: str) -> list[tuple[Place, int, int]]:
-        checksum, text = file.readline(32), file.readline()
-        if not checksum.strip().isdigit() or int(checksum) != zlib.crc32(text.rstrip(b"\n")):
+        whole = file.seek(0, os.SEEK_END)
+        if whole < TRAILER.size:
+            raise ValueError("its record is cut off")
+        file.seek(whole - TRAILER.size)
+        length, checksum = TRAILER.unpack(file.read())
+        start = whole - TRAILER.size - length
+        file.seek(max(start, 0))
+        text = file.read(min(length, whole))
+        if start < 0 or zlib.crc32(text) != checksum:
             raise ValueError("its record does not have its checksum")
+        file.seek(0)
         record = json.loads(text)
         if (record["run"], record["piece"]) != (self.run, name):
             raise ValueError("it belongs to another run")
@@ -134,11 +151,6 @@ class NetCDFPieces(Pieces):
         """Prepare the folder."""
         make_folder(self.folder)
 
-    def keep(self, name: str, fields: Iterable[Field]) -> int:
-        """Record a finished piece, synced to disk; give its size in bytes."""
-        chunks = [(place, deflate(field)) for place, field in self._rounded(fields)]
-        return self._record(name, [[*place, len(c), zlib.crc32(c)] for place, c in chunks], (c for _, c in chunks))
-
     def unite(self, names: Sequence[str], spec: EnsembleSpec) -> Path:
         """Make the file of all pieces, synced to disk, still in the folder."""
         path = self.folder / "whole.nc"
@@ -148,6 +160,11 @@ class NetCDFPieces(Pieces):
             file.finish()
         sync(path)
         return path
+
+    def _put(self, file: BinaryIO, place: Place, field: np.ndarray) -> bytes:
+        data = deflate(field)
+        file.write(data)
+        return data
 
     def _chunk(self, file: BinaryIO, place: Place, size: int) -> bytes:
         return file.read(size)
@@ -160,6 +177,10 @@ class ZarrPieces(Pieces):
     def _store(self) -> Path:
         return self.folder / "whole.zarr"
 
+    @functools.cached_property
+    def _folder(self) -> zarr_folder.ZarrFolder:
+        return zarr_folder.ZarrFolder(self._store)
+
     def begin(self, spec: EnsembleSpec) -> None:
         """Prepare the folder; the metadata is made anew."""
         make_folder(self.folder)
@@ -170,16 +191,6 @@ class ZarrPieces(Pieces):
             make_folder(target.parent)
             os.replace(path, target)
 
-    def keep(self, name: str, fields: Iterable[Field]) -> int:
-        """Record a finished piece, synced to disk; give its size in bytes."""
-        store, chunks = zarr_folder.ZarrFolder(self._store), []
-        for place, field in self._rounded(fields):
-            path = store.put(place, field)
-            sync(path)
-            data = path.read_bytes()
-            chunks.append([*place, len(data), zlib.crc32(data)])
-        return self._record(name, chunks)
-
     def unite(self, names: Sequence[str], spec: EnsembleSpec) -> Path:
         """Check all pieces and give the folder."""
         for _ in self._checked(names):
@@ -188,6 +199,11 @@ class ZarrPieces(Pieces):
         for path in (p for p in self._store.rglob("zarr.json")):
             sync(path)
         return self._store
+
+    def _put(self, file: BinaryIO, place: Place, field: np.ndarray) -> bytes:
+        path = self._folder.put(place, field)
+        sync(path)
+        return path.read_bytes()
 
     def _chunk(self, file: BinaryIO, place: Place, size: int) -> bytes:
         return (self._store / zarr_folder.chunk_path(place)).read_bytes()
