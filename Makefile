@@ -51,7 +51,7 @@ $(E2S_VENV)/.installed: pyproject.toml
 	@touch $@
 
 bench-demo: $(STAMP)
-	@$(BIN)/python benchmarks/demo.py --results benchmarks/results train.dataset.test_trajectories=128
+	@$(BIN)/python benchmarks/demo.py --results benchmarks/results
 	@$(BIN)/python benchmarks/demo.py --results benchmarks/results --setting kolmogorov_re200
 
 bench-kernels: $(STAMP)

@@ -49,7 +49,7 @@ class KolmogorovDatasetConfig(DatasetConfig):
     train_frames: int = key(12, "Frames a training trajectory.", least=1)
     validation_trajectories: int = key(64, "Validation trajectories.", least=1)
     validation_frames: int = key(2, "Frames a validation trajectory.", least=1)
-    test_trajectories: int = key(64, "Test trajectories.", least=1)
+    test_trajectories: int = key(128, "Test trajectories.", least=1)
     test_frames: int = key(1, "Frames a test trajectory.", least=1)
     reference_resolution: int = key(
         64, "Grid that lowres_scale_factor refers to: coarse cells = this / factor.", least=1
