@@ -3,7 +3,7 @@
 """Datasets."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -12,7 +12,13 @@ from physicsnemo_fs.config.keys import key
 
 @dataclass
 class DatasetConfig:
-    """What every dataset accepts."""
+    """What every dataset accepts.
+
+    Attributes:
+        test_only: Keys that no training or validation sample depends on: a run takes others later.
+    """
+
+    test_only: ClassVar[tuple[str, ...]] = ()
 
     type: str = key(MISSING, "Which source.")
     data_path: Any = key(None, "File or folder of the data; null uses the source's default place.")
@@ -29,6 +35,14 @@ class DatasetConfig:
 @dataclass
 class KolmogorovDatasetConfig(DatasetConfig):
     """Forced two-dimensional turbulence, simulated on first use."""
+
+    test_only: ClassVar[tuple[str, ...]] = (
+        "test_grid",
+        "test_store_grid",
+        "test_spin_up",
+        "test_trajectories",
+        "test_frames",
+    )
 
     type: str = key("kolmogorov", "This source.")
     data_path: str | None = key("outputs/data", "Folder of the simulated files; they are made if they are missing.")

@@ -11,7 +11,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from physicsnemo_fs import __version__
-from physicsnemo_fs.config import GROUPS, TrainConfig, stage_hyperparameters, stage_patch
+from physicsnemo_fs.config import GROUPS, DatasetConfig, TrainConfig, stage_hyperparameters, stage_patch
 from physicsnemo_fs.data.recognition import SAMPLES, data_difference, sample_numbers
 from physicsnemo_fs.data.signature import NORMALISATION_TOLERANCE, data_signature, first_difference
 from physicsnemo_fs.data.types import DownscalingDataset
@@ -167,7 +167,13 @@ def _difference(there: dict[str, Any], record: dict[str, Any]) -> str | None:
     if difference := first_difference(first, second):
         return difference
     samples = (kept[SAMPLES], record[SAMPLES]) if SAMPLES in record else ([], [])  # before the data is open
-    return data_difference(there["dataset"], record["dataset"], *samples)
+    return data_difference(_learnt_from(there["dataset"]), _learnt_from(record["dataset"]), *samples)
+
+
+def _learnt_from(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Give the part of a dataset's configuration that a training depends on."""
+    schema = GROUPS["dataset"].get(dataset.get("type", ""), DatasetConfig)
+    return {name: value for name, value in dataset.items() if name not in schema.test_only}
 
 
 def require_room(config: TrainConfig, run_dir: Path) -> None:

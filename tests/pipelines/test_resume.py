@@ -91,6 +91,15 @@ def test_data_may_move_while_a_training_is_stopped(run, data, run_dir, tmp_path)
     assert_same(weights(tmp_path / "run", "diffusion"), weights(run_dir, "diffusion"))
 
 
+def test_a_finished_run_is_tested_on_other_trajectories(run, run_dir, tmp_path):
+    more = replace(run, dataset=replace(run.dataset, test_trajectories=3))
+    train(more)
+    assert_same(weights(tmp_path / "run", "regression"), weights(run_dir, "regression"))
+    other = replace(run, dataset=replace(run.dataset, train_trajectories=1))
+    with pytest.raises(InputError, match=r"another dataset\.train_trajectories"):
+        train(other)
+
+
 def test_other_data_elsewhere_is_refused(run, data, tmp_path):
     shutil.copytree(data, tmp_path / "moved")
     with netCDF4.Dataset(store_path(tmp_path / "moved", kolmogorov_splits(run.dataset), "train"), "a") as file:
