@@ -32,7 +32,7 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports
 
 check: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 test-faults: $(STAMP)
 	@PHYSICSNEMO_FS_KILLS=20 $(BIN)/python -m pytest -m faults --timeout=3600 tests/distributed

@@ -9,6 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -38,6 +39,14 @@ install_import_hook(CHECKED, "typecheck.checked")
 def seeded():
     """Start every test from the same torch seed."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked():
+    """Switch the tests' own shape checker off: it would refuse first, and torch.compile cannot trace it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -223,20 +223,11 @@ class FSPatchedEDMPrecondSR(Windowed, FSEDMPrecondSR):
                 f"{tuple(condition.shape)}"
             )
         windows, levels = self.windows((height, width)), self._noise_levels(sigma, x)
-        context = self.context(condition, windows)
-        hours = None if lead_time is None else lead_time.expand(batch)
+        seen = self._seen(condition, lead_time, windows)
 
         def evaluate(places: list[Place], part: slice) -> Tensor:
-            count = len(places)
-            return self._patches(
-                torch.cat([windows.crop(x[part], place, top) for place in places]),
-                levels[part].repeat(count, 1, 1, 1),
-                torch.cat([condition.crop(windows, place, part) for place in places]),
-                [place for place in places for _ in range(part.stop - part.start)],
-                None if context is None else context[part].repeat(count, 1, 1, 1),
-                None if hours is None else hours[part].repeat(count),
-                windows,
-            )
+            noisy = torch.cat([windows.crop(x[part], place, top) for place in places])
+            return self._patches(noisy, levels[part].repeat(len(places), 1, 1, 1), *seen(places, part), windows)
 
         yield from self._strips(windows, batch, evaluate, rows)
 

@@ -215,18 +215,10 @@ class FSRegressionSR(Windowed, FSModule):
         """
         batch, _, height, width = condition.shape
         windows = self.windows((height, width))
-        context = self.context(condition, windows)
-        hours = None if lead_time is None else lead_time.expand(batch)
+        seen = self._seen(condition, lead_time, windows)
 
         def evaluate(places: list[Place], part: slice) -> Tensor:
-            count = len(places)
-            return self._windows_mean(
-                torch.cat([condition.crop(windows, place, part) for place in places]),
-                [place for place in places for _ in range(part.stop - part.start)],
-                None if context is None else context[part].repeat(count, 1, 1, 1),
-                None if hours is None else hours[part].repeat(count),
-                windows,
-            )
+            return self._windows_mean(*seen(places, part), windows)
 
         yield from self._strips(windows, batch, evaluate, rows)
 

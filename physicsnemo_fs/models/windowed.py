@@ -139,6 +139,24 @@ class Windowed:
         append(others, "channels of the whole domain (context)", context, len(self.context_channels), x)
         return others + lead_time_channel(self.lead_time_scale, lead_time, x)
 
+    def _seen(
+        self, condition: DomainCondition, lead_time: Tensor | None, windows: WindowGrid
+    ) -> Callable[[list[Place], slice], tuple[Tensor, list[Place], Tensor | None, Tensor | None]]:
+        """Give what tells conditions, place, context and lead time of each window at some places, of some samples."""
+        context = self.context(condition, windows)
+        hours = None if lead_time is None else lead_time.expand(condition.shape[0])
+
+        def seen(places: list[Place], part: slice) -> tuple[Tensor, list[Place], Tensor | None, Tensor | None]:
+            count = len(places)
+            return (
+                torch.cat([condition.crop(windows, place, part) for place in places]),
+                [place for place in places for _ in range(part.stop - part.start)],
+                None if context is None else context[part].repeat(count, 1, 1, 1),
+                None if hours is None else hours[part].repeat(count),
+            )
+
+        return seen
+
     def _strips(
         self,
         windows: WindowGrid,

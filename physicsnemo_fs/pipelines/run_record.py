@@ -172,7 +172,7 @@ def _difference(there: dict[str, Any], record: dict[str, Any]) -> str | None:
 
 def _learnt_from(dataset: dict[str, Any]) -> dict[str, Any]:
     """Give the part of a dataset's configuration that a training depends on."""
-    schema = GROUPS["dataset"].get(dataset.get("type", ""), DatasetConfig)
+    schema: type[DatasetConfig] = GROUPS["dataset"].get(dataset.get("type", ""), DatasetConfig)
     return {name: value for name, value in dataset.items() if name not in schema.test_only}
 
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What no kernel computes is refused by the argument's name; zero sizes and views are no accident."""
 
-import jaxtyping
 import pytest
 import torch
 
@@ -13,12 +12,7 @@ X, WEIGHT, MODES = torch.ones(2, 3, 8, 6), torch.ones(12, 3, 4, 2), (2, 3)
 META = torch.device("meta")
 BACKENDS = ["reference", "pruned_fft", "partial_dft"]
 
-
-@pytest.fixture(autouse=True)
-def _unchecked():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 @pytest.mark.parametrize(

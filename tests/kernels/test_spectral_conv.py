@@ -4,7 +4,6 @@ import importlib.util
 import math
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,14 +34,6 @@ def problems(draw):
     size, out_size = (draw(side), draw(side)), (draw(side), draw(side))
     limits = largest_modes(size, out_size)
     return size, out_size, (draw(st.integers(1, limits[0])), draw(st.integers(1, limits[1])))
-
-
-@pytest.fixture
-def unchecked():
-    """Switch the tests' own shape checker off: it would refuse first, and torch.compile cannot trace it."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def draw_tensors(size, modes, channels=(2, 3), dtype=torch.float64, batch=2):

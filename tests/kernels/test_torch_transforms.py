@@ -4,7 +4,6 @@
 
 from functools import partial
 
-import jaxtyping
 import pytest
 import torch
 from torch.func import grad, vmap
@@ -17,12 +16,7 @@ from physicsnemo_fs.testing import assert_close
 BACKENDS = ["pruned_fft", "partial_dft"]
 MODES = (2, 3)
 
-
-@pytest.fixture(autouse=True)
-def _unchecked():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def draw(*shape, seed=0):

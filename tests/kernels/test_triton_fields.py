@@ -14,7 +14,6 @@ from triton_cases import (  # noqa: F401 - fixtures
     need_a_device,
     on_device,
     poisoned,
-    unchecked,
 )
 
 from physicsnemo_fs.kernels import fourier_resample, group_norm_film_activation

@@ -15,7 +15,6 @@ from triton_cases import (
     need_a_device,
     on_device,
     poisoned,  # noqa: F401 - fixtures
-    unchecked,  # noqa: F401 - fixtures
 )
 
 from physicsnemo_fs.kernels import spectral_layer2d

@@ -4,7 +4,6 @@
 
 import os
 
-import jaxtyping
 import pytest
 import torch
 
@@ -39,14 +38,6 @@ def draw_tensors(size, modes, channels=(3, 5), batch=2):
 
 def on_device(dtype, *tensors):
     return [t.to(DEVICE, dtype).requires_grad_() for t in tensors]
-
-
-@pytest.fixture
-def unchecked():
-    """Switch the tests' own shape checker off: torch.compile cannot trace it."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

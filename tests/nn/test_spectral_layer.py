@@ -4,7 +4,6 @@ import copy
 import io
 import warnings
 
-import jaxtyping
 import pytest
 import torch
 
@@ -14,14 +13,6 @@ from physicsnemo_fs.nn.spectral import SpectralConv2d, from_neuraloperator, to_n
 from physicsnemo_fs.testing import assert_close
 
 SINGLE = 1e-6  # measured at most 3e-7
-
-
-@pytest.fixture
-def unchecked():
-    """Switch the tests' own shape checker off: it would refuse first, and torch.compile cannot trace it."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
