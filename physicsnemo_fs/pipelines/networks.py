@@ -21,6 +21,11 @@ TRUSTED_PACKAGES = ("physicsnemo", "physicsnemo_fs")
 NESTED = "__physicsnemo.Module__"
 DESCRIPTION = {"__name__": str, "__module__": str, "__args__": dict}
 OLD_NAME = "modulus"
+CALLS_ITS_ARGUMENTS = "physicsnemo.models.dlwp_healpix"
+"""Networks whose constructors import and call whatever their arguments name (``hydra.utils.instantiate``)."""
+CALL = "_target_"
+"""Key that names what Hydra is to call."""
+INTERPOLATION = "${"
 ROOM = 2**18
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange)
 
@@ -46,9 +51,13 @@ class NetworkBuilder:
     def check(self) -> str:
         """Refuse classes of packages that are not trusted, before anything is imported; give the class's name.
 
+        Arguments that name something to be called are refused too, whatever class takes them.
+
         Raises:
             InputError: Naming the class and its package.
         """
+        if _calls(self.arguments):
+            raise InputError(f"{self.name} is refused: its arguments name something to be called; use another checkpoint")
         nested = [value for key, value in self.arguments.items() if key.startswith(NESTED)]
         for entry in (self.arguments, *nested):
             if not isinstance(entry, dict) or not all(isinstance(entry.get(k), t) for k, t in DESCRIPTION.items()):
@@ -101,6 +110,8 @@ class NetworkBuilder:
                 f"{self.name} asks for class {name!r} of the package {package!r}, which is not trusted; only "
                 f"{' and '.join(self.trusted)} are. If you trust it, add trusted_packages=[{package}]"
             )
+        if module.startswith(CALLS_ITS_ARGUMENTS):
+            raise InputError(f"{self.name} asks for {name}, which would call what the checkpoint names; it is refused")
 
     def _class(self, name: str, module: str) -> type[Module]:
         """Import the class that a name and a module mean: the registered one of that name, if a trusted package's."""
@@ -119,6 +130,15 @@ class NetworkBuilder:
             raise InputError(f"{self.name} asks for {module}.{name}, which is no network; use another checkpoint")
         self._require_trusted(found.__name__, found.__module__)
         return found
+
+
+def _calls(value: Any) -> bool:
+    """Tell whether a value holds, at any depth, what Hydra would call or resolve."""
+    if isinstance(value, dict):
+        return any(CALL in key or _calls(entry) for key, entry in value.items())
+    if isinstance(value, list):
+        return any(map(_calls, value))
+    return isinstance(value, str) and INTERPOLATION in value
 
 
 def _described(value: Any) -> Iterator[dict[str, Any]]:

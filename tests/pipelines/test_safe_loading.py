@@ -100,6 +100,24 @@ def test_a_class_of_another_package_is_refused_before_its_import(path, trap, pla
     assert not trap.exists()
 
 
+@pytest.mark.parametrize(
+    "encoder", [{"_target_": "evil.FSRegressionSR"}, {"a": [{"_target_": "evil.x"}]}, "${oc.create:'{a: b}'}", {}]
+)
+def test_a_network_that_calls_what_its_arguments_name_is_refused(path, trap, encoder):
+    def plant(arguments):
+        place = next(name for name in arguments if name.startswith("__physicsnemo.Module__"))
+        arguments[place] = {
+            "__name__": "HEALPixUNet",
+            "__module__": "physicsnemo.models.dlwp_healpix.HEALPixUNet",
+            "__args__": {"encoder": encoder, "decoder": {}, "input_channels": 1, "output_channels": 1},
+        }
+
+    change_arguments(path, plant)
+    with pytest.raises(InputError, match=r"call"):
+        load_network(path, FSRegressionSR)
+    assert not trap.exists()
+
+
 def test_a_package_that_the_user_trusts_is_imported(path, trap):
     change_arguments(path, lambda a: a.update(__module__="evil"))
     assert type(load_network(path, FSRegressionSR, trusted=["evil"])).__module__ == "physicsnemo_fs.models.regression"
