@@ -3,7 +3,7 @@
 """FSCorrDiffUNet: NVIDIA's SongUNetPosEmbd as a backbone here, so that CorrDiff itself runs under the same pipeline."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -98,13 +98,19 @@ class FSCorrDiffUNet(FSModule):
             x = torch.cat([x, positions.expand(x.shape[0], -1, -1, -1)], dim=1)
         more = (-width % self.factor, -height % self.factor)
         padded = F.pad(x, (0, more[0], 0, more[1]), mode="replicate") if any(more) else x
-        self._follow_autocast(x.device.type)
+        follow_autocast(self.unet, x.device.type)
         return self.unet(padded, noise_labels, class_labels=None)[..., :height, :width]
 
-    def _follow_autocast(self, device: str) -> None:
-        """Tell the U-Net whether it runs in autocast, which its layers insist on."""
-        if self.unet.amp_mode != torch.is_autocast_enabled(device):
-            self.unet.amp_mode = torch.is_autocast_enabled(device)
+
+def follow_autocast(network: Any, device: str) -> None:
+    """Tell a network of NVIDIA's whether it runs in autocast, which its layers insist on.
+
+    Args:
+        network: One with ``amp_mode``.
+        device: Type of its device.
+    """
+    if network.amp_mode != torch.is_autocast_enabled(device):
+        network.amp_mode = torch.is_autocast_enabled(device)
 
 
 def _drop_before(layer: nn.Module, dropout: float) -> None:

@@ -17,6 +17,7 @@ from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import White
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.base import FSModule, check_fields
+from physicsnemo_fs.models.corrdiff_unet import follow_autocast
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.checkpoints import load_network, network_class
@@ -125,6 +126,7 @@ class CorrDiffDenoiser(_Adapter):
         self.sigma_min = max(levels[0], float(network.sigma_min))
         self.sigma_max = min(levels[1], float(network.sigma_max))
         self.noise = RandomField(White()).to_dict()
+        network.model.register_forward_hook(_as_given)
 
     def forward(
         self,
@@ -133,7 +135,13 @@ class CorrDiffDenoiser(_Adapter):
         condition: Float[Tensor, "batch in_channel height width"],
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Give the denoised field."""
+        follow_autocast(self.network.model, x.device.type)
         return self.network(x, self.condition(condition), t)
+
+
+def _as_given(network: torch.nn.Module, given: tuple[Tensor, ...], found: Tensor) -> Tensor:
+    """Give a U-Net's result in the dtype of its input: NVIDIA's preconditioning takes no other in a CPU's autocast."""
+    return found.to(given[0].dtype)
 
 
 def _of_corrdiff(path: Path | str, name: str) -> Module:

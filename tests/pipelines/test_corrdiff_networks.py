@@ -68,11 +68,13 @@ def test_the_calls_are_those_of_our_networks(old, tmp_path):
         regression(None, torch.randn(1, 3, 48, 48))
 
 
-def test_generate_takes_checkpoints_and_scores_them_beside_ours(plain, data, run_dir, tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
+def test_generate_takes_checkpoints_and_scores_them_beside_ours(precision, plain, data, run_dir, tmp_path):
     folder, _ = plain
     config = configuration(small_dataset(data), tmp_path / "theirs.nc", run_dir=str(run_dir))
     config.generation.io.reg_ckpt_filename = str(folder / "regression.mdlus")
     config.generation.io.res_ckpt_filename = str(folder / "diffusion.mdlus")
+    config.perf.fp_optimizations = precision
     theirs = generate(config)
     ours = generate(configuration(small_dataset(data), tmp_path / "ours.nc", run_dir=str(run_dir)))
     with EnsembleFile(theirs) as file:

@@ -10,7 +10,7 @@ import torch
 from generated import configuration, members
 from small_run import small_config
 
-from physicsnemo_fs.config import SamplerConfig
+from physicsnemo_fs.config import GenerationPerformanceConfig, SamplerConfig
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
@@ -106,6 +106,18 @@ def test_a_finished_file_is_kept_and_another_configuration_replaces_it_only_on_d
     assert generate(config).stat().st_mtime_ns > first
     with EnsembleFile(path) as file:
         assert list(file.seeds) == [5]
+
+
+@pytest.mark.parametrize("mode", ["all", "regression", "dressed"])
+def test_bfloat16_changes_the_denoiser_only(mode, samples, data, run_dir, tmp_path):
+    perf = GenerationPerformanceConfig(fp_optimizations="amp-bf16")
+    path = generate(replace(configuration(data, run_dir, tmp_path / "b.nc", inference_mode=mode), perf=perf))
+    exact = generate(configuration(data, run_dir, tmp_path / "f.nc", inference_mode=mode))
+    difference, spread = np.abs(members(path) - members(exact)).max(), members(samples).std()
+    if mode == "all":
+        assert 1e-5 * spread < difference < 0.1 * spread
+    else:
+        assert difference == 0
 
 
 def test_each_region_has_a_file_and_noise_of_its_own(data, run_dir, tmp_path, monkeypatch):

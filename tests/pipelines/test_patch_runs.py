@@ -91,6 +91,18 @@ def test_windows_at_once_change_rounding_only_and_the_overlap_is_a_choice(patche
     assert not np.allclose(other, first)
 
 
+@pytest.mark.parametrize("run", ["patched_run", "means_run"])
+def test_bfloat16_changes_the_denoiser_of_windows_only(run, data, tmp_path, request):
+    config = generation(request.getfixturevalue(run), data, tmp_path / "a.nc")
+    half = generation(request.getfixturevalue(run), data, tmp_path / "b.nc")
+    half.perf.fp_optimizations = "amp-bf16"
+    with EnsembleFile(generate(config)) as exact, EnsembleFile(generate(half)) as rough:
+        np.testing.assert_array_equal(rough.regression("vorticity", 0), exact.regression("vorticity", 0))
+        members = exact.prediction("vorticity", 0)
+        difference = np.abs(rough.prediction("vorticity", 0) - members).max()
+    assert 1e-5 * members.std() < difference < 0.1 * members.std()
+
+
 def diffusion_only(config, patched_run):
     config.training.io.regression_checkpoint_path = str(next(Path(patched_run, "regression").glob("*.48.mdlus")))
     return replace(config, stage="diffusion")

@@ -123,22 +123,22 @@ class PieceSampler:
             watch: Called before every evaluation of the network; what it raises ends the sampling.
         """
         job = self.job
-        with autocast(job.ranks.device, job.precision):
-            with nvtx.annotate("condition"):
-                situation, batch = self._situation(piece)
-            keys = job.keys(piece)
-            which = torch.arange(len(keys), device=job.ranks.device) // len(piece.members)
+        with nvtx.annotate("condition"):
+            situation, batch = self._situation(piece)
+        keys = job.keys(piece)
+        which = torch.arange(len(keys), device=job.ranks.device) // len(piece.members)
 
-            def members(part: slice) -> Tensor:
-                rows = which[part]
-                shared = (situation.mean, situation.encoded, situation.lead_time)
-                mean, encoded, hours = (None if one is None else chosen(one, rows) for one in shared)
-                return self.source.members(mean, situation.condition[rows], keys[part], watch, encoded, hours)
+        def members(part: slice) -> Tensor:
+            rows = which[part]
+            shared = (situation.mean, situation.encoded, situation.lead_time)
+            mean, encoded, hours = (None if one is None else chosen(one, rows) for one in shared)
+            return self.source.members(mean, situation.condition[rows], keys[part], watch, encoded, hours)
 
-            with nvtx.annotate("sample"):
+        with nvtx.annotate("sample"):
+            with autocast(job.ranks.device, job.precision):
                 made = self._run(members, len(keys))
-                mean = situation.mean if piece.has_fields else None
-                return self._gathered(Made(piece, made, batch, mean))
+            mean = situation.mean if piece.has_fields else None
+            return self._gathered(Made(piece, made, batch, mean))
 
     def fields(self, made: Made) -> Iterator[Field]:
         """Give the fields of a piece in physical units, with their places. May run in another thread."""
@@ -192,10 +192,12 @@ class PieceSampler:
         mean = self._mean(condition, labels_of(job.mean, batch), len(times))
         if not job.source.takes_field:
             condition = lazy
-        return Situation(times, condition, mean, job.source.encode(mean, condition), batch.lead_time)
+        with autocast(job.ranks.device, job.precision):
+            encoded = job.source.encode(mean, condition)
+        return Situation(times, condition, mean, encoded, batch.lead_time)
 
     def _mean(self, condition: Condition, labels: dict[str, Tensor], times: int) -> Tensor | None:
-        """Give the mean, of a team this process's rows."""
+        """Give the mean in full precision, as the denoiser has learnt its residuals; of a team this process's rows."""
         mean = self.job.mean
         if mean is None:
             return None
