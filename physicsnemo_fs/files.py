@@ -97,7 +97,9 @@ def told_if_full(folder: Path, kept: str) -> Iterator[None]:
 
 def unwritable(folder: Path, kept: str, error: Exception) -> InputError:
     """Say that writing below a folder failed, what is kept, and what to do."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+    reason = "the writer of torch failed" if TORCH_WRITES.search(str(error)) else " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
     return InputError(
         f"could not write below {folder} ({reason}); {kept}: make space or repair the folder, and run the same command "
         "again"

@@ -116,6 +116,21 @@ def load_network(path: Path | str, kind: type[NetworkT], trusted: Sequence[str] 
     return network.eval()
 
 
+def damage(path: Path, kind: type[Module], trusted: Sequence[str] = ()) -> str | None:
+    """Say why a file holds no whole network of class ``kind``; ``None`` if it does.
+
+    Args:
+        path: The ``.mdlus`` file.
+        kind: The class it must hold.
+        trusted: Packages that its classes may come from besides physicsnemo and physicsnemo_fs.
+    """
+    try:
+        load_network(path, kind, trusted)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def network_class(path: Path | str) -> str:
     """Give the name of the class that a checkpoint says it holds; nothing is loaded.
 

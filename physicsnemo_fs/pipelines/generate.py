@@ -156,7 +156,7 @@ class Session:
         Raises:
             InputError: As :func:`generate_regions`.
         """
-        ranks, generation = self.ranks, self.config.generation
+        ranks = self.ranks
         there = self._is_there(path, self._provenance(region))
         try:
             given = self._given(region, simulate=not there)
@@ -170,10 +170,9 @@ class Session:
             return self._kept(path)
         job = self._job(region, given)
         with claimed(path) if ranks.is_main else nullcontext():
-            self._work(path, job)
-        if generation.picture and ranks.is_main:
-            samples_picture(path, path.with_suffix(".png"))
-        return path
+            if not self._is_there(path, job.spec.provenance):  # another command may have made it meanwhile
+                self._work(path, job)
+        return self._kept(path)
 
     def _is_there(self, path: Path, provenance: Mapping[str, Any]) -> bool:
         """Whether the result is there; decided by the main process for all."""
@@ -181,8 +180,14 @@ class Session:
         return json.loads(self.ranks.tell(json.dumps(finished)))
 
     def _kept(self, path: Path) -> Path:
+        """Give a finished result, with its picture and without the folder of its work."""
         if self.ranks.is_main:
             clear_leftovers(path)
+            picture = path.with_suffix(".png")
+            if self.config.generation.picture and not (
+                picture.exists() and picture.stat().st_mtime_ns >= path.stat().st_mtime_ns
+            ):
+                samples_picture(path, picture)
         return path
 
     def describe(self) -> list[Path]:
@@ -293,7 +298,7 @@ class Session:
         self._make_pieces(work, job, state)
         ranks.barrier()
         if ranks.is_main:
-            work.finish(state)
+            work.finish(state, generation.replace)
         ranks.barrier()
 
     def _make_pieces(self, work: Work, job: Job, state: State) -> None:

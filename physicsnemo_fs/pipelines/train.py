@@ -3,12 +3,14 @@
 """Train the mean, then the diffusion of what it misses."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from physicsnemo.core.module import Module
 
 from physicsnemo_fs.config import TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.opening import Opening
@@ -16,11 +18,12 @@ from physicsnemo_fs.data.signature import data_signature, normalisation
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks, process_group
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.files import exclusive, read_record, write_json
+from physicsnemo_fs.files import exclusive, read_record, told_if_full, write_json
+from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.models.windowed import has_windows
 from physicsnemo_fs.pipelines.assembly import open_dataset
-from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
+from physicsnemo_fs.pipelines.checkpoints import damage, load_network, newest, save_network
 from physicsnemo_fs.pipelines.interruption import StopRequest, stop_requests
 from physicsnemo_fs.pipelines.pictures import ensemble_picture
 from physicsnemo_fs.pipelines.run_record import (
@@ -46,6 +49,7 @@ from physicsnemo_fs.pipelines.stage_building import (
 from physicsnemo_fs.pipelines.stages import Stage
 from physicsnemo_fs.pipelines.trainer import Trainer
 from physicsnemo_fs.pipelines.training_plan import describe, kept_statistics
+from physicsnemo_fs.pipelines.training_state import States
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ def train(config: TrainConfig) -> TrainResult:
         ranks.barrier()
         require_room(config, run_dir)
         torch.manual_seed(config.seed)
+        stack.enter_context(told_if_full(run_dir, "the last checkpoint is kept"))
         run = _Run(config, run_dir, *open_splits(config, ranks, run_dir / "statistics.json"), ranks, stop)
         paths: dict[str, Path | None] = {"regression": None, "diffusion": None}
         if config.stage in ("regression", "all"):
@@ -130,6 +135,22 @@ class _Run:
             record_start(self.config, self.run_dir, self.ranks)
             self.recorded = True
 
+    def finished(self, folder: Path, kind: type[Module]) -> Path | None:
+        """Give the network of a finished stage; ``None`` for one that is to be trained, or whose network is lost.
+
+        Raises:
+            InputError: If the network is lost with all training states, or ``training.io.resume`` is ``never``.
+        """
+        mark = folder / FINISHED
+        with self.ranks.main_first():
+            if self.ranks.is_main and mark.exists():
+                if self.config.training.io.resume == "never":
+                    raise InputError(
+                        f"training.io.resume=never, but {folder} holds a finished training; choose another run_dir"
+                    )
+                _require_network(folder, kind, self.config.trusted_packages)
+        return folder / read_record(mark, network=str)["network"] if mark.exists() else None
+
     def trained(self, stage: Stage, folder: Path, record: dict[str, Any]) -> Path:
         """Train a stage to its end and give its network's path."""
 
@@ -154,6 +175,17 @@ class _Run:
         return trainer.run()
 
 
+def _require_network(folder: Path, kind: type[Module], trusted: Sequence[str]) -> None:
+    """Take the mark from a finished stage whose network is lost or damaged, if a training state can make it again."""
+    path = folder / read_record(folder / FINISHED, network=str)["network"]
+    if (reason := damage(path, kind, trusted)) is None:
+        return
+    if not States(folder).image_counts():
+        raise InputError(f"{reason}; no training state is left to make it from: remove {folder} to train it again")
+    log.warning("%s: it is made again from the last training state", reason)
+    (folder / FINISHED).unlink()
+
+
 def _finished_regression(folder: Path) -> Path:
     """Give the network of a finished regression stage.
 
@@ -176,9 +208,11 @@ def _train_regression(run: _Run) -> Path:
     record = continued(folder, stage_record(run.config, "regression", run.training))
     stage = regression_stage(run.config, run.training, trained_on(record, run.training))
     run.claim(folder, record)
+    if (finished := run.finished(folder, FSRegressionSR)) is not None:
+        return finished
     path = run.trained(stage, folder, record)
     with run.ranks.main_first():
-        if run.ranks.is_main and not (folder / FINISHED).exists():
+        if run.ranks.is_main:
             if run.config.training.shrink_mean:
                 _shrink(run, path)
             write_json({"network": path.name}, folder / FINISHED)
@@ -203,6 +237,8 @@ def _train_diffusion(run: _Run, regression_path: Path) -> Path:
     record = continued(folder, stage_record(config, "diffusion", training, regression.trained_on))
     backbone = diffusion_backbone(config, training)
     run.claim(folder, record)
+    if (finished := run.finished(folder, FSEDMPrecondSR)) is not None:
+        return finished
     with run.ranks.main_first():
         if run.ranks.is_main and not (folder / "noise.json").exists():
             found = measure(config, regression, training, run.ranks.device)

@@ -22,9 +22,9 @@ from physicsnemo_fs.data.schedule import Piece, Schedule, TrainingSchedule, piec
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import START_AGAIN, InputError, TrainingDiverged
-from physicsnemo_fs.files import make_folder, told_if_full
+from physicsnemo_fs.files import make_folder
 from physicsnemo_fs.nn.dropout import unkeyed_dropout
-from physicsnemo_fs.pipelines.checkpoints import network_path, save_network
+from physicsnemo_fs.pipelines.checkpoints import damage, network_path, save_network
 from physicsnemo_fs.pipelines.interruption import StopRequest
 from physicsnemo_fs.pipelines.optimisation import MovingAverage, build_optimizer, learning_rate
 from physicsnemo_fs.pipelines.stages import Draw, Stage
@@ -80,7 +80,7 @@ class Trainer:
         self.average = MovingAverage(self.network, self.hp.ema_halflife)
         self.optimizer = build_optimizer(self.network, self.hp)
         self.sampler = EpochSampler(len(self.dataset), self.seed)
-        self.states = States(self.folder, self.config.io.resume)
+        self.states = States(self.folder, self.config.io.resume, self.run_id)
         self.log = TrainingLog(self.config.io.print_progress_freq)
         self._asked = False
         self._network_at: int | None = None
@@ -108,14 +108,12 @@ class Trainer:
             self._restore(state)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise InputError(
-                f"a training state in {self.folder} does not fit the {self.stage.name} stage "
+                f"the newest training state in {self.folder} does not fit the {self.stage.name} stage "
                 f"({str(error).splitlines()[0]}); remove it or choose another run_dir"
             ) from error
         return True
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state["run"] != self.run_id:
-            raise ValueError(f"it is of run {state['run']}, not of {self.run_id}")
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.average.updates = state["average_updates"]
@@ -281,14 +279,12 @@ class Trainer:
             SystemExit: With status ``START_AGAIN``, after a checkpoint, if any rank was asked to stop.
         """
         if self.finished:
-            if self.ranks.is_main and not self.final_path.exists():
-                self._save_final_again()
+            if self.ranks.is_main and (reason := self._final_damage()):
+                self._save_final_again(reason)
             self.ranks.barrier()
             return self.final_path
         make_folder(self.folder)
-        network, key = self._wrapped(), self._augmentation_key if self.config.augment else None
-        with told_if_full(self.folder, "the last checkpoint is kept"):
-            self._run(network, key)
+        self._run(self._wrapped(), self._augmentation_key if self.config.augment else None)
         self.network.eval()
         if self._asked or self._agreed(self.stop.came):
             log.warning("the %s stage has a checkpoint at image %d", self.stage.name, self.images)
@@ -302,9 +298,15 @@ class Trainer:
                     self._advance(network)
             self.save()
 
-    def _save_final_again(self) -> None:
+    def _final_damage(self) -> str | None:
+        own = {type(module).__module__.split(".")[0] for module in self.network.modules()}
+        return damage(self.final_path, type(self.network), sorted(own))
+
+    def _save_final_again(self, reason: str) -> None:
         if self._ends_with_best:
-            raise InputError(f"{self.final_path} was removed; remove {self.folder} too, to train it again")
+            raise InputError(
+                f"{reason}; no training state holds the best network: remove {self.folder} to train it again"
+            )
         self._save_network()
 
     def _agreed(self, asked: object) -> bool:

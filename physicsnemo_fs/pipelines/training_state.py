@@ -19,6 +19,20 @@ from physicsnemo_fs.pipelines.checkpoints import image_count, newest_first
 
 FORMAT = "physicsnemo_fs training state 1"
 PATTERN = "checkpoint.0.*.pt"
+KEYS = (
+    "run",
+    "network",
+    "average",
+    "average_updates",
+    "optimizer",
+    "images",
+    "best",
+    "best_images",
+    "bad_validations",
+    "stopped_early",
+    "running_loss",
+)
+"""What a training state holds."""
 DAMAGED = ".damaged"
 
 log = logging.getLogger(__name__)
@@ -36,6 +50,8 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     Raises:
         InputError: If the file is damaged, is no training state, or holds anything but tensors and plain types.
     """
+    if not path.is_file():
+        raise InputError(f"the training state {path} is no file")
     found = load_tensors(path, f"the training state {path}", device)
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("state"), dict):
         raise InputError(f"{path} is no training state of this program ({FORMAT}); remove it")
@@ -80,11 +96,13 @@ class States:
 
     Args:
         folder: Where they lie.
-        resume: ``auto`` continues from the newest, ``latest_good`` from the newest that is whole, ``never`` from none.
+        resume: ``auto`` continues from the newest, ``latest_good`` from the newest that is good, ``never`` from none.
+        run: What they must have been written for.
     """
 
     folder: Path
     resume: str = "auto"
+    run: str = ""
 
     def path(self, images: int) -> Path:
         """Give the path of the state after ``images`` images."""
@@ -94,27 +112,28 @@ class States:
         """With ``resume=latest_good``, rename the states that are newer than the last good one.
 
         Raises:
-            InputError: If there are states, but none is whole.
+            InputError: If there are states, but none is whole and of this run.
         """
         if self.resume != "latest_good":
             return
         there = newest_first(self.folder, PATTERN)
         bad = []
         for path in there:
-            if _is_whole(path):
+            if self._is_good(path):
                 break
             bad.append(path)
         if there and len(bad) == len(there):
-            raise InputError(f"none of the {len(there)} training states in {self.folder} is whole; remove the folder")
+            raise InputError(f"none of the {len(there)} training states in {self.folder} is good; remove the folder")
         for path in bad:
             path.replace(path.with_name(path.name + DAMAGED))
-            log.warning("%s is damaged: set aside as %s%s", path, path.name, DAMAGED)
+            log.warning("%s is damaged or of another run: set aside as %s%s", path, path.name, DAMAGED)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """Give the newest state, or nothing if there is none.
 
         Raises:
-            InputError: If it is damaged, naming the last good one; or if there is one and ``resume=never``.
+            InputError: If it is damaged, incomplete or of another run, naming the last good one; or if there is one and
+                ``resume=never``.
         """
         there = newest_first(self.folder, PATTERN)
         if not there:
@@ -125,11 +144,26 @@ class States:
                 f"{image_count(there[0])}; choose another run_dir"
             )
         try:
-            return load_state(there[0], device)
+            return self._read(there[0], device)
         except InputError as error:
-            good = next((path for path in there[1:] if _is_whole(path)), None)
+            good = next((path for path in there[1:] if self._is_good(path)), None)
             advice = f"the last good one is {good}: training.io.resume=latest_good continues from it"
             raise InputError(f"{error}; {advice if good else 'there is no older one: remove the folder'}") from error
+
+    def _read(self, path: Path, device: torch.device) -> dict[str, Any]:
+        state = load_state(path, device)
+        if missing := [key for key in KEYS if key not in state]:
+            raise InputError(f"the training state {path} is incomplete: it holds no {missing[0]}")
+        if state["run"] != self.run:
+            raise InputError(f"the training state {path} is of another run ({state['run']}, not {self.run})")
+        return state
+
+    def _is_good(self, path: Path) -> bool:
+        try:
+            self._read(path, torch.device("cpu"))
+        except InputError:
+            return False
+        return True
 
     def image_counts(self) -> list[int]:
         """Give the image counts of the states that are there."""
@@ -139,14 +173,6 @@ class States:
         """Remove all but the ``count`` newest states."""
         for path in newest_first(self.folder, PATTERN)[count:]:
             path.unlink()
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        load_state(path, torch.device("cpu"))
-    except InputError:
-        return False
-    return True
 
 
 def keep_networks(folder: Path, name: str, images: Collection[int]) -> None:

@@ -21,8 +21,9 @@ from physicsnemo_fs import liveness
 from physicsnemo_fs.data.flow.store import store_path
 from physicsnemo_fs.errors import START_AGAIN, InputError
 from physicsnemo_fs.files import read_json
+from physicsnemo_fs.io.pieces import NetCDFPieces
 from physicsnemo_fs.pipelines.assembly import kolmogorov_splits
-from physicsnemo_fs.pipelines.generate import generate
+from physicsnemo_fs.pipelines.generate import Session, generate
 from physicsnemo_fs.pipelines.generation.sampling import PieceSampler
 from physicsnemo_fs.pipelines.generation.work import claimed, work_folder
 
@@ -214,6 +215,38 @@ def test_a_second_start_is_refused_while_the_first_works(configured, whole, tmp_
         generate(configured(path))
     generate(configured(path))
     assert_whole(path, whole)
+
+
+def test_a_result_that_another_command_made_meanwhile_is_not_replaced(configured, whole, tmp_path, monkeypatch):
+    path, unite = tmp_path / "s.nc", NetCDFPieces.unite
+
+    def beaten(*given):
+        path.write_bytes(b"somebody's")
+        return unite(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NetCDFPieces, "unite", beaten)
+        with pytest.raises(InputError, match=r"s\.nc was made by somebody else meanwhile; the work is kept"):
+            generate(configured(path))
+    assert path.read_bytes() == b"somebody's"
+    path.unlink()
+    generate(configured(path))
+    assert_whole(path, whole)
+
+
+def test_a_result_that_appears_before_the_work_is_judged_again(configured, whole, tmp_path, monkeypatch):
+    path, job = tmp_path / "s.nc", Session._job
+    other = generate(configured(tmp_path / "other" / "s.nc", seed=9))
+    monkeypatch.setattr(Session, "_job", lambda *given: (shutil.copy(other, path), job(*given))[1])
+    with pytest.raises(InputError, match=r"s\.nc is there, with another .*seed"):
+        generate(configured(path))
+
+
+def test_a_picture_that_a_kill_prevented_is_drawn_by_the_next_start(configured, tmp_path):
+    path = generate(configured(tmp_path / "s.nc", picture=True))
+    path.with_suffix(".png").unlink()
+    generate(configured(path, picture=True))
+    assert path.with_suffix(".png").exists()
 
 
 def test_work_on_another_configuration_is_refused_or_discarded(configured, whole, tmp_path):

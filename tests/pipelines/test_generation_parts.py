@@ -79,7 +79,7 @@ def test_processes_must_see_the_same_folder(tmp_path):
 def test_lost_pieces_are_named(tmp_path):
     work, state = begin(tmp_path)
     with pytest.raises(InputError, match="4 pieces are missing"):
-        work.finish(state)
+        work.finish(state, False)
 
 
 def test_a_damaged_record_is_refused_or_discarded(tmp_path):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training continues from: damaged and foreign states, kept files, logs, longer trainings, saved settings."""
 
+import errno
 import json
 import shutil
 import sys
@@ -23,6 +24,7 @@ from physicsnemo_fs.pipelines.checkpoints import image_count
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer
 from physicsnemo_fs.pipelines.training_log import cut_log
+from physicsnemo_fs.pipelines.training_state import load_state, save_state
 
 
 def interrupted_at(images, stage="regression"):
@@ -114,6 +116,8 @@ def test_other_data_elsewhere_is_refused(run, data, tmp_path):
 def test_a_damaged_record_is_named(name, content, data, run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / name).write_text(content)
+    if "noise" in name:
+        (tmp_path / "run" / "diffusion" / "finished.json").unlink()
     with pytest.raises(InputError, match=rf"{name} is damaged \(.*\); remove the folder or restore the file"):
         train(replace(small_config(data, tmp_path / "run"), stage="diffusion" if "finished" in name else "all"))
 
@@ -123,7 +127,7 @@ def test_without_a_good_state_nothing_is_trained_over(run, tmp_path):
         path.write_bytes(b"x")
     with pytest.raises(InputError, match="there is no older one: remove the folder"):
         train(run)
-    with pytest.raises(InputError, match=r"none of the 2 training states .* is whole; remove the folder"):
+    with pytest.raises(InputError, match=r"none of the 2 training states .* is good; remove the folder"):
         train(with_resume(run, "latest_good"))
 
 
@@ -138,10 +142,78 @@ def test_a_run_moves_to_a_smaller_device(run, run_dir, tmp_path):
     assert_equal_up_to_rounding(tmp_path / "run", run_dir, "regression")
 
 
-def test_a_state_of_another_run_or_stage_is_refused(run, data, run_dir, tmp_path):
-    path = tmp_path / "run" / "regression" / "checkpoint.0.40.pt"
-    shutil.copy(run_dir / "diffusion" / "checkpoint.0.48.pt", path)
-    with pytest.raises(InputError, match=r"does not fit the regression stage \(it is of run"):
+def of_another_run(path, other):
+    shutil.copy(other / "diffusion" / "checkpoint.0.48.pt", path)
+
+
+def incomplete(path, other):
+    state = load_state(path.with_name("checkpoint.0.32.pt"), torch.device("cpu"))
+    del state["optimizer"]
+    save_state(state, path)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "reason"),
+    [
+        (of_another_run, "is of another run"),
+        (incomplete, "is incomplete: it holds no optimizer"),
+        (lambda path, other: path.mkdir(), "is no file"),
+    ],
+)
+def test_a_foreign_state_is_named_with_the_last_good_one(foreign, reason, run, run_dir, tmp_path):
+    folder = tmp_path / "run" / "regression"
+    foreign(folder / "checkpoint.0.40.pt", run_dir)
+    advice = r"the last good one is .*checkpoint\.0\.32\.pt: training\.io\.resume=latest_good"
+    with pytest.raises(InputError, match=rf"checkpoint\.0\.40\.pt {reason}.*; {advice}"):
+        train(run)
+    train(with_resume(run, "latest_good"))
+    assert (folder / "checkpoint.0.40.pt.damaged").exists()
+    assert_same(weights(tmp_path / "run", "regression"), weights(run_dir, "regression"))
+
+
+@pytest.fixture
+def done(data, run_dir, tmp_path):
+    """The configuration of a finished run of both stages, whose folder may be changed."""
+    shutil.copytree(run_dir, tmp_path / "run")
+    return small_config(data, tmp_path / "run")
+
+
+@pytest.mark.parametrize("loss", ["deleted", "damaged"])
+@pytest.mark.parametrize(("stage", "name"), [("regression", "FSRegressionSR"), ("diffusion", "FSEDMPrecondSR")])
+def test_a_lost_network_is_made_again_from_the_state(stage, name, loss, done, run_dir, tmp_path, caplog):
+    path = tmp_path / "run" / stage / f"{name}.0.48.mdlus"
+    if loss == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:1000])
+    train(done)
+    assert f"{path.name}" in caplog.text
+    assert "made again" in caplog.text
+    assert_same(weights(tmp_path / "run", stage), weights(run_dir, stage))
+
+
+def test_a_finished_run_needs_no_states(done, run_dir, tmp_path):
+    before = {}
+    for stage in ("regression", "diffusion"):
+        for path in (tmp_path / "run" / stage).glob("*.pt"):
+            path.unlink()
+        before |= {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / stage).glob("*.mdlus")}
+    result = train(done)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (result.regression.parent.name, result.diffusion.parent.name) == ("regression", "diffusion")
+    result.diffusion.unlink()
+    with pytest.raises(InputError, match=r"FSEDMPrecondSR\.0\.48\.mdlus.*no training state is left to make it from"):
+        train(done)
+    with pytest.raises(InputError, match=r"resume=never, but .*regression holds a finished training"):
+        train(with_resume(done, "never"))
+
+
+def test_a_full_disk_while_the_mean_is_shrunk_says_what_is_kept(run, tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("physicsnemo_fs.pipelines.train._shrink", full)
+    with pytest.raises(InputError, match=r"could not write below .*run \(No space left on device\); .* is kept"):
         train(run)
 
 

@@ -176,11 +176,15 @@ class Work:
             )
         return self._pieces(run)
 
-    def finish(self, state: State) -> None:
+    def finish(self, state: State, replaces: bool) -> None:
         """Make the result of all pieces and remove the folder.
 
+        Args:
+            state: What :meth:`begin` gave.
+            replaces: Whether something that has the result's name is replaced.
+
         Raises:
-            InputError: If a piece is lost or damaged, or the disk is full.
+            InputError: If a piece is lost or damaged, the disk is full, or the name was taken meanwhile.
         """
         pieces = self._pieces(state.run)
         names = [piece.name for piece in self.cut(state.batch)]
@@ -189,6 +193,11 @@ class Work:
             raise InputError(f"{len(missing)} pieces are missing in {self.folder}; run the same command again")
         with told_if_unwritable(self.folder):
             whole = pieces.unite(names, replace(self.spec, provenance=state.provenance))
+            if self.output.exists() and not replaces:
+                raise InputError(
+                    f"{self.output} was made by somebody else meanwhile; the work is kept: move that away, or add "
+                    "generation.replace=true, and run the same command again"
+                )
             put_in_place(whole, self.output)
         shutil.rmtree(self.folder)
 
