@@ -26,6 +26,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What writing fails with on a full or read-only disk, or beyond a quota."""
 TORCH_WRITES = re.compile(r"PytorchStreamWriter|inline_container")
 """Names the part of torch that writes, which says nothing of why it failed."""
+NETCDF_WRITES = re.compile(r"^NetCDF: ")
+"""The same of the netCDF library."""
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """What file systems answer that know no locks."""
 
@@ -76,12 +78,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def told_if_full(folder: Path, kept: str) -> Iterator[None]:
+def told_if_full(folder: Path, kept: str, writer: re.Pattern[str] = TORCH_WRITES) -> Iterator[None]:
     """Turn what a full or read-only disk makes writing fail with into one line.
 
     Args:
         folder: Where a ``with`` block writes.
         kept: What is kept, for the message.
+        writer: What the errors of a library that writes say, which are no ``OSError``.
 
     Raises:
         InputError: In place of such errors; others pass.
@@ -89,7 +92,7 @@ def told_if_full(folder: Path, kept: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        full = error.errno in NO_ROOM if isinstance(error, OSError) else TORCH_WRITES.search(str(error))
+        full = error.errno in NO_ROOM if isinstance(error, OSError) else writer.search(str(error))
         if not full:
             raise
         raise unwritable(folder, kept, error) from error

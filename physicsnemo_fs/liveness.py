@@ -19,7 +19,7 @@ from physicsnemo_fs.errors import RankLost
 
 INTERVAL = 3.0
 """Seconds between beats."""
-SILENCE = 45.0
+SILENCE = 40.0
 """Seconds without a beat after which a rank counts as lost."""
 LONGEST_START = 600.0
 """Seconds within which all ranks must have met."""

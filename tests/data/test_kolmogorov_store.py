@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of simulated data: whole, named by what made them, refused when they are not."""
 
+import multiprocessing
 import os
+import re
+import resource
+import signal
 from dataclasses import replace
 
 import netCDF4
@@ -54,6 +58,25 @@ def test_a_prepared_folder_is_reused(paths):
     assert prepare(paths["train"].parent, SPLITS, progress=False) == paths
     assert {path: path.stat().st_mtime_ns for path in paths.values()} == before
     assert sorted(paths["train"].parent.iterdir()) == sorted(paths.values())
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path):
+    def told(results):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            prepare(tmp_path / "data", SPLITS, progress=False)
+        except InputError as error:
+            results.put(str(error))
+
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    process = context.Process(target=told, args=(results,))
+    process.start()
+    process.join()
+    assert not results.empty()
+    assert re.match(r"could not write below .*data \(.*\); nothing half-written is left: make space", results.get())
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_another_configuration_is_another_file(paths):

@@ -15,6 +15,7 @@ from physicsnemo_fs.data.flow.kolmogorov import KolmogorovConfig
 from physicsnemo_fs.data.flow.store_file import KolmogorovStore, read_header, store_key, write_store
 from physicsnemo_fs.data.normalize import Moments
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.files import NETCDF_WRITES, told_if_full
 from physicsnemo_fs.random import derive_key
 
 Split = Literal["train", "validation", "test"]
@@ -110,7 +111,10 @@ def prepare_split(
     moments = None
     if split != "train" and moments_needed:
         moments = training_moments(folder, splits, device, progress)
-    with _bar(f"simulating {path.name}", progress) as report:
+    with (
+        _bar(f"simulating {path.name}", progress) as report,
+        told_if_full(path.parent, "nothing half-written is left", NETCDF_WRITES),
+    ):
         write_store(path, splits.flow(split), splits.flow("train"), moments, device, report)
     return path
 
