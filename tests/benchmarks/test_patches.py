@@ -43,4 +43,5 @@ def test_every_phase_is_done_once(tmp_path, monkeypatch):
     assert (row["model"], row["seed"], row["images"], row["fields"]) == ("operator, windows", "3", "2", "2")
     assert float(row["seam_ratio"]) > 0
     assert 0 < float(row["cpu_s_a_member"]) < 60
+    assert all(found["cpu_ms_an_image"] > 0 for what, found in done.items() if what[0] == "speed")
     assert [what[0] for what in done] == ["speed", "mean", "speed", "train", "sample", "score"]
