@@ -22,7 +22,7 @@ from physicsnemo_fs.data.schedule import Piece, Schedule, TrainingSchedule, piec
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import START_AGAIN, InputError, TrainingDiverged
-from physicsnemo_fs.files import make_folder
+from physicsnemo_fs.files import make_folder, told_if_full
 from physicsnemo_fs.nn.dropout import unkeyed_dropout
 from physicsnemo_fs.pipelines.checkpoints import damage, network_path, save_network
 from physicsnemo_fs.pipelines.interruption import StopRequest
@@ -284,7 +284,8 @@ class Trainer:
             self.ranks.barrier()
             return self.final_path
         make_folder(self.folder)
-        self._run(self._wrapped(), self._augmentation_key if self.config.augment else None)
+        with told_if_full(self.folder, "the last checkpoint is kept"):
+            self._run(self._wrapped(), self._augmentation_key if self.config.augment else None)
         self.network.eval()
         if self._asked or self._agreed(self.stop.came):
             log.warning("the %s stage has a checkpoint at image %d", self.stage.name, self.images)
