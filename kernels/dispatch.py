@@ -73,6 +73,29 @@ def named_backend(
     return name
 
 
+def takes_forward_derivatives() -> bool:
+    """Tell whether forward derivatives (``torch.func.jvp``) are being taken: only torch's own functions have them."""
+    return torch.autograd.forward_ad._current_level >= 0
+
+
+def without_forward_derivatives(name: str, instead: str, forced: bool) -> str:
+    """Give what stands for a backend while forward derivatives are taken.
+
+    Args:
+        name: The backend that was chosen.
+        instead: The one that has them.
+        forced: Whether somebody asked for ``name``.
+
+    Raises:
+        ValueError: If somebody did, and it has none.
+    """
+    if not takes_forward_derivatives() or name == instead:
+        return name
+    if forced:
+        raise ValueError(f"backend {name!r} has no forward derivatives (jvp); choose {instead} or leave it unset")
+    return instead
+
+
 def automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch.dtype) -> str:
     """Give the backend of the rule of :func:`choose_backend`, whatever is asked for."""
     if device.type == "cpu":

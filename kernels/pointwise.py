@@ -37,6 +37,8 @@ def pointwise_map(
     channels = matrix.shape[0]
     expected = {"matrix": (matrix, (channels, x.shape[1])), "bias": (bias, (channels,))}
     require_epilogue(expected, "none", "check the channels of x", x.device)
+    dtype = torch.promote_types(x.dtype, matrix.dtype)
+    x, matrix, bias = x.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
     if x.device.type != "cpu":
         return torch.nn.functional.conv2d(x, matrix[:, :, None, None], bias)
     factor, values = matrix.expand(x.shape[0], -1, -1), x.flatten(2)

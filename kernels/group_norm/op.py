@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..activations import require_epilogue, require_real
-from ..dispatch import environment_allows_triton, named_backend, obstacle_to_triton
+from ..dispatch import environment_allows_triton, named_backend, obstacle_to_triton, without_forward_derivatives
 from .composition import compose
 from .operators import group_norm_film
 
@@ -64,7 +64,8 @@ def group_norm_film_activation(
     Source: Wu and He, Group Normalization, ECCV 2018; Perez et al., FiLM, AAAI 2018.
     """
     _check(x, groups, weight, bias, scale, shift, activation)
-    if _choose(x.device, x.dtype, backend) == "triton":
+    name = without_forward_derivatives(_choose(x.device, x.dtype, backend), "torch", forced=backend is not None)
+    if name == "triton":
         return group_norm_film(x, groups, weight, bias, scale, shift, activation, eps)[0]
     return compose(x, groups, weight, bias, scale, shift, activation, eps)
 

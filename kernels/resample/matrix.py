@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resampling as one dense matrix along each axis."""
 
-import functools
 import math
 
 import torch
 from torch import Tensor
+
+from ..constants import constants
 
 
 def resample(x: Tensor, height: int, width: int, adjoint: bool = False) -> Tensor:
@@ -30,13 +31,12 @@ def apply_along_axes(rows: Tensor, columns: Tensor, x: Tensor) -> Tensor:
     return torch.bmm(rows.expand(planes.shape[0], -1, -1), planes).reshape(*lead, rows.shape[0], columns.shape[0])
 
 
-@functools.lru_cache(maxsize=256)
-@torch.inference_mode(mode=False)
+@constants
 def trigonometric_matrix(n_in: int, n_out: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Give the matrix [n_out, n_in] from samples to samples, built in float64."""
     kept = (min(n_in, n_out) - 1) // 2
-    wavenumbers = torch.arange(1, kept + 1, dtype=torch.float64)
-    target = torch.arange(n_out, dtype=torch.float64) / n_out
-    offset = target[:, None] - torch.arange(n_in, dtype=torch.float64) / n_in
+    wavenumbers = torch.arange(1, kept + 1, dtype=torch.float64, device="cpu")
+    target = torch.arange(n_out, dtype=torch.float64, device="cpu") / n_out
+    offset = target[:, None] - torch.arange(n_in, dtype=torch.float64, device="cpu") / n_in
     kernel = 1 + 2 * torch.cos(2 * math.pi * offset[..., None] * wavenumbers).sum(-1)
     return (kernel / n_in).to(device=device, dtype=dtype)

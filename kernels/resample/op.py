@@ -7,7 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..activations import require_pair, require_real
-from ..dispatch import automatic_backend, environment_allows_triton, named_backend, triton_transform
+from ..dispatch import (
+    automatic_backend,
+    environment_allows_triton,
+    named_backend,
+    takes_forward_derivatives,
+    triton_transform,
+    without_forward_derivatives,
+)
 from . import operators
 
 MATRIX_LIMIT = 512
@@ -52,11 +59,13 @@ def fourier_resample(
     _check(x, size)
     name = _choose(x.device, x.dtype, (x.shape[-2], x.shape[-1]), size, backend)
     if name == "triton":
+        name = without_forward_derivatives(name, "matrix", forced=backend is not None)
+    if name == "triton":
         transform = triton_transform(x.dtype)
     else:
         transform, x = name, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     with torch.autocast(x.device.type, enabled=False):
-        if name == "triton" or torch.compiler.is_compiling():
+        if name == "triton" or (torch.compiler.is_compiling() and not takes_forward_derivatives()):
             return operators.resample(x, *size, transform)
         return operators.implementation(name)(x, *size)  # torch differentiates it at less cost per call
 

@@ -129,7 +129,11 @@ def _gradient_of_input(by_mixed, inner, weight, skip_weight, settings):
 
 
 def _gradient_of_map(inner, x):
-    return torch.bmm(inner.flatten(2), x.flatten(2).mT).float().sum(0)
+    """Give the sum over grid and batch in float32: one of float16 ends at 65504."""
+    rows, columns = inner.flatten(2), x.flatten(2).mT
+    if rows.is_cuda and rows.dtype != torch.float32:
+        return torch.bmm(rows, columns, out_dtype=torch.float32).sum(0)
+    return torch.bmm(rows.float(), columns.float()).sum(0)
 
 
 def _composition_gradients(ctx, gradient):

@@ -7,11 +7,12 @@ The same two functions as in :mod:`.pruned_fft`. Each step computes the kept mod
 :math:`C_j \mp i S_j`, so that the rows cost half of a complex product.
 """
 
-import functools
 import math
 
 import torch
 from torch import Tensor
+
+from ..constants import constants
 
 
 def analysis(x: Tensor, m1: int, m2: int) -> Tensor:
@@ -44,7 +45,7 @@ def synthesis(coefficients: Tensor, height: int, width: int, m1: int, m2: int) -
     return (columns.T @ column_table).view(batch, channel, height, width)
 
 
-@functools.lru_cache(maxsize=64)
+@constants
 def _tables(
     height: int, width: int, m1: int, m2: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,6 @@ A periodic field sampled at nodes :math:`x_j = j / N` *is* the trigonometric pol
 it to another grid means evaluating that polynomial there; modes that either grid cannot carry are dropped.
 """
 
-import functools
 import math
 
 import torch
@@ -14,6 +13,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from physicsnemo_fs.kernels import fourier_resample
+from physicsnemo_fs.kernels.constants import constants
 from physicsnemo_fs.kernels.resample import apply_along_axes
 
 __all__ = ["fourier_resample", "interpolate_cells", "radial_filter", "radial_wavenumber"]
@@ -23,8 +23,7 @@ def _at_least_single(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-@functools.lru_cache(maxsize=64)
-@torch.inference_mode(mode=False)
+@constants
 def _cell_interpolation_matrix(
     n_in: int,
     n_out: int,
@@ -35,10 +34,10 @@ def _cell_interpolation_matrix(
     device: torch.device,
 ) -> Tensor:
     offset = 0.5 if registration == "cell" else 0.0
-    target = (torch.arange(n_out, dtype=torch.float64) + offset) / n_out
-    centres = (torch.arange(n_in, dtype=torch.float64) + first_centre) / n_in
+    target = (torch.arange(n_out, dtype=torch.float64, device="cpu") + offset) / n_out
+    centres = (torch.arange(n_in, dtype=torch.float64, device="cpu") + first_centre) / n_in
     if periodic:
-        wavenumbers = torch.arange(1, n_in // 2 + 1, dtype=torch.float64)
+        wavenumbers = torch.arange(1, n_in // 2 + 1, dtype=torch.float64, device="cpu")
         weight = torch.full_like(wavenumbers, 2.0)
         if n_in % 2 == 0:
             weight[-1] = 1.0

@@ -60,6 +60,30 @@ class SpectralModule(torch.nn.Module, ABC):
             self._warn_of_clipping(modes, size, out_size or size)
         return modes
 
+    def require_addends(
+        self, x: Tensor, out_size: tuple[int, int] | None, skip: Tensor | None, pointwise: torch.nn.Conv2d | None
+    ) -> None:
+        """Require that what is added to the result has its shape.
+
+        Raises:
+            InputError: If it has another one, both are given, or the map is not one of single points of this grid.
+        """
+        shape = (x.shape[0], self.out_channels, *(x.shape[2:] if out_size is None else out_size))
+        if skip is not None and tuple(skip.shape) != shape:
+            raise InputError(f"skip must be the result's {shape}: got {tuple(skip.shape)}; check batch and grid")
+        if pointwise is None:
+            return
+        if skip is not None:
+            raise InputError("pointwise must come without skip: got both; add them before")
+        if shape[2:] != tuple(x.shape[2:]):
+            raise InputError(f"pointwise must come with the grid of x, {tuple(x.shape[2:])}: got out_size {shape[2:]}")
+        settings = (pointwise.kernel_size, pointwise.stride, pointwise.padding, pointwise.groups)
+        if settings != ((1, 1), (1, 1), (0, 0), 1):
+            raise InputError(
+                "pointwise must map each point by itself (kernel size 1, stride 1, no padding, one group): got "
+                f"kernel_size, stride, padding, groups {settings}"
+            )
+
     def extra_repr(self) -> str:
         """Give the arguments for ``repr``."""
         return f"{self.in_channels}, {self.out_channels}, modes1={self.modes1}, modes2={self.modes2}"
@@ -143,6 +167,7 @@ class SpectralConv2d(SpectralModule):
             pointwise: A map of kernel size 1 whose values of ``x`` are added, on the input's grid only.
         """
         modes = self.supported_modes(x, out_size)
+        self.require_addends(x, out_size, skip, pointwise)
         weight = self.weight if modes == (self.modes1, self.modes2) else self._lowest_modes(*modes)
         if skip is None and pointwise is None:
             return spectral_conv2d(x, weight, modes, out_size)

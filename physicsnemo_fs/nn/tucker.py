@@ -74,6 +74,7 @@ class TuckerSpectralConv2d(SpectralModule):
     ) -> Float[Tensor, "batch out_channels out_height out_width"]:
         """Give what :meth:`.SpectralConv2d.forward` gives."""
         modes = self.supported_modes(x, out_size)
+        self.require_addends(x, out_size, skip, pointwise)
         narrow = torch.einsum("ir,bihw->brhw", self.factors[0], x)
         mixed = spectral_conv2d(narrow, self._core_modes(*modes), modes, out_size)
         wide = torch.einsum("os,bshw->bohw", self.factors[1], mixed)

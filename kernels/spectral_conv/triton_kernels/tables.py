@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cosines and sines that the transforms multiply with, built in float64 and padded with zeros to whole tiles."""
 
-import functools
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from ...constants import constants
 
 GRID_PAD, MODE_PAD = 128, 64  # every tile divides these, so that no load of a table needs a mask
 
@@ -25,7 +26,7 @@ class Tables(NamedTuple):
     twiddle: Tensor
 
 
-@functools.lru_cache(maxsize=64)
+@constants
 def tables(height: int, width: int, m1: int, m2: int, dtype: torch.dtype, device: torch.device) -> Tables:
     """Give the tables of one grid in the dtype of the matrix products.
 
