@@ -57,7 +57,9 @@ class NetworkBuilder:
             InputError: Naming the class and its package.
         """
         if _calls(self.arguments):
-            raise InputError(f"{self.name} is refused: its arguments name something to be called; use another checkpoint")
+            raise InputError(
+                f"{self.name} is refused: its arguments name something to be called; use another checkpoint"
+            )
         nested = [value for key, value in self.arguments.items() if key.startswith(NESTED)]
         for entry in (self.arguments, *nested):
             if not isinstance(entry, dict) or not all(isinstance(entry.get(k), t) for k, t in DESCRIPTION.items()):

@@ -68,6 +68,7 @@ class ScoreResult:
         samples: The first file of the judged model.
         truth: File of the truth, if it is another.
         preset: The preset it was scored with.
+        max_members: How many members were scored at most; ``None`` for all.
     """
 
     rows: tuple[ScoreRow, ...]
@@ -78,6 +79,7 @@ class ScoreResult:
     samples: Path = Path()
     truth: Path | None = None
     preset: str = "none"
+    max_members: int | None = None
 
     def row(self, model: str, metric: str, variable: str, lead_time: str = "", area: str = "") -> ScoreRow:
         """Give one row.
@@ -181,7 +183,7 @@ def score(
     write_summary(summary_path, rows)
     if not quiet:
         tqdm.write(table)
-    about = (entries[0][0], job.truth, job.request.preset)
+    about = (entries[0][0], job.truth, job.request.preset, max_members)
     return ScoreResult(rows, table, scores_path, summary_path, tuple(failures), *about)
 
 

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -112,8 +112,30 @@ class _Derived:
         return self._made(self._source.input, variable, index)
 
 
-def open_source(path: Path, truth: Path | None = None, preset: str = "none") -> EnsembleSource:
+class _FirstMembers:
+    """A source of which only the first members are seen."""
+
+    def __init__(self, source: EnsembleSource, count: int):
+        self._source, self._count = source, count
+        self.members = source.members[:count]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def prediction(self, variable: str, index: int) -> np.ndarray:
+        return self._source.prediction(variable, index)[: self._count]
+
+
+def open_source(
+    path: Path, truth: Path | None = None, preset: str = "none", max_members: int | None = None
+) -> EnsembleSource:
     """Open a file to score, with the truth of another file if one is given, and the preset's own variables.
+
+    Args:
+        path: The file.
+        truth: File with the truth, or ``None`` for the file's own.
+        preset: Preset of scores.
+        max_members: How many members to see; ``None`` for all.
 
     Raises:
         FileFailure: If it cannot be read, has no members, or does not fit the truth.
@@ -127,7 +149,7 @@ def open_source(path: Path, truth: Path | None = None, preset: str = "none") -> 
         for name, (parts, _, _) in DERIVED.get(preset, {}).items():
             if name not in source.variables and all(part in source.variables for part in parts):
                 source = _Derived(source, name, preset)
-        return source
+        return source if max_members is None else cast(EnsembleSource, _FirstMembers(source, max_members))
 
 
 def region_numbers(files: Sequence[EnsembleSource]) -> tuple[int, ...]:
