@@ -233,6 +233,11 @@ def scored_variables(file: EnsembleSource) -> tuple[str, ...]:
     with blaming(file.path):
         if not file.has_truth:
             raise InputError(f"scoring needs truth: {file.path.name} has only the groups {list(file.groups)}")
+        if not file.same_places("truth"):
+            raise InputError(
+                f"prediction and truth of {file.path.name} must have one grid: their latitudes or longitudes differ; "
+                "regrid one of them, or turn its rows"
+            )
         known = file.fields("truth")
         variables = tuple(variable for variable in file.variables if variable in known)
         if not variables:

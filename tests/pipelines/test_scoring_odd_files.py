@@ -3,9 +3,14 @@
 """Files as forecasters make them by hand: nothing in them may be scored as what it is not."""
 
 import numpy as np
+import pytest
 import xarray as xr
 
 from physicsnemo_fs.config.scores import ScoreConfig
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.io.foreign import open_ensemble
+from physicsnemo_fs.metrics.crps import crps_fair
+from physicsnemo_fs.pipelines.score import score
 from physicsnemo_fs.pipelines.scoring import run_score
 
 LATITUDE, LONGITUDE = np.linspace(40.0, 47.0, 10), np.linspace(172.0, 186.0, 12)
@@ -32,7 +37,7 @@ def on_points(values, dims, times=TIMES, lat=LATITUDE, lon=LONGITUDE, unit="mm")
 
 def groups(path, **datasets):
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in datasets.items()})
-    tree.to_zarr(path) if path.suffix == ".zarr" else tree.to_netcdf(path)
+    tree.to_zarr(path, consolidated=False) if path.suffix == ".zarr" else tree.to_netcdf(path)
     return path
 
 
@@ -44,8 +49,74 @@ def truth(values=TRUTH, **changes):
     return on_points(values, ("time", "y", "x"), **changes)
 
 
+def fair(members=MEMBERS, observed=TRUTH):
+    return float(crps_fair(members.astype(np.float64), observed.astype(np.float64)).mean())
+
+
 def test_some_of_the_members_have_a_report_too(tmp_path):
     path = groups(tmp_path / "run.nc", prediction=ensemble(), truth=truth())
     config = ScoreConfig(path=str(path), output=str(tmp_path / "s"), max_members=3, bootstrap_samples=5)
     assert run_score(config) == 0
     assert "3 members" in (tmp_path / "s" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_groups_are_joined_by_the_times_that_they_have(tmp_path, kind):
+    later = np.concatenate([TIMES[::-1], TIMES[-1:] + np.timedelta64(1, "D")])
+    values = np.concatenate([TRUTH[::-1], TRUTH[:1]])
+    path = groups(tmp_path / f"run.{kind}", prediction=ensemble(), truth=truth(values, times=later))
+    result = score([path], tmp_path / "s", **OPTIONS)
+    assert result.row("run", "crps_fair", "tp").value == pytest.approx(fair(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"times": TIMES + np.timedelta64(1, "D")}, "'truth' of run.* must hold 2021-01-01.*: it has 4 other times"),
+        ({"times": np.repeat(TIMES[:2], 2)}, "must hold each time once: 2021-01-01.* is there twice"),
+        ({"lat": LATITUDE[::-1]}, "must have one grid: their latitudes or longitudes differ"),
+    ],
+)
+def test_truth_of_other_times_or_places_is_refused(tmp_path, kind, changes, message):
+    path = groups(tmp_path / f"run.{kind}", prediction=ensemble(), truth=truth(**changes))
+    with pytest.raises(InputError, match=message):
+        score([path], tmp_path / "s", **OPTIONS)
+
+
+@pytest.mark.parametrize("order", ["lat lon number time", "lon number lat time", "time lon lat number"])
+def test_dimensions_may_come_in_any_order(tmp_path, order):
+    members = fields(MEMBERS, ("number", "time", "lat", "lon")).transpose(*order.split())
+    members.to_netcdf(tmp_path / "flat.nc")
+    fields(TRUTH, ("time", "lat", "lon")).transpose("lon", "time", "lat").to_netcdf(tmp_path / "truth.nc")
+    result = score([tmp_path / "flat.nc"], tmp_path / "s", truth=tmp_path / "truth.nc", **OPTIONS)
+    assert result.row("flat", "crps_fair", "tp").value == pytest.approx(fair(), rel=1e-6)
+    prediction = ensemble().transpose("y", "ensemble", "x", "time")
+    path = groups(tmp_path / "grouped.nc", prediction=prediction, truth=truth().transpose("x", "time", "y"))
+    result = score([path], tmp_path / "g", **OPTIONS)
+    assert result.row("grouped", "crps_fair", "tp").value == pytest.approx(fair(), rel=1e-6)
+
+
+def test_a_field_in_hours_is_no_time(tmp_path):
+    fields(MEMBERS, ("number", "time", "lat", "lon"), unit="hours").to_netcdf(tmp_path / "sun.nc")
+    fields(TRUTH, ("time", "lat", "lon"), unit="hours").to_netcdf(tmp_path / "truth.nc")
+    result = score([tmp_path / "sun.nc"], tmp_path / "s", truth=tmp_path / "truth.nc", **OPTIONS)
+    assert result.row("sun", "crps_fair", "tp").value == pytest.approx(fair(), rel=1e-6)
+
+
+def test_latitudes_that_no_attribute_names_are_found(tmp_path):
+    flat = ensemble().rename(ensemble="sample", y="ilat", x="ilon").drop_attrs()
+    for name in ("lat", "lon"):
+        flat[name].encoding["coordinates"] = None
+    flat.reset_coords(["lat", "lon"]).to_netcdf(tmp_path / "run.nc")
+    with open_ensemble(tmp_path / "run.nc") as source:
+        assert source.variables == ("tp",)
+        np.testing.assert_array_equal(source.grid.latitude[:, 0], LATITUDE)
+
+
+def test_a_truth_file_that_has_a_time_twice_is_refused(tmp_path):
+    fields(MEMBERS, ("number", "time", "lat", "lon")).to_netcdf(tmp_path / "run.nc")
+    twice = fields(np.concatenate([9 * TRUTH[:1], TRUTH]), ("time", "lat", "lon"), np.concatenate([TIMES[:1], TIMES]))
+    twice.to_netcdf(tmp_path / "truth.nc")
+    with pytest.raises(InputError, match=r"truth.nc must hold each time once: 2021-01-01"):
+        score([tmp_path / "run.nc"], tmp_path / "s", truth=tmp_path / "truth.nc", **OPTIONS)
