@@ -345,8 +345,8 @@ class WithTruth:
             )
         if not same_grid_positions(source.grid, truth.grid):
             raise InputError(
-                f"forecast and truth must have one grid: latitudes or longitudes of {source.path.name} and {truth.path.name} "
-                "differ; regrid one of them, or turn its rows"
+                f"forecast and truth must have one grid: latitudes or longitudes of {source.path.name} and "
+                f"{truth.path.name} differ; regrid one of them, or turn its rows"
             )
 
     def __getattr__(self, name: str) -> Any:

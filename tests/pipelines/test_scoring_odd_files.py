@@ -120,3 +120,17 @@ def test_a_truth_file_that_has_a_time_twice_is_refused(tmp_path):
     twice.to_netcdf(tmp_path / "truth.nc")
     with pytest.raises(InputError, match=r"truth.nc must hold each time once: 2021-01-01"):
         score([tmp_path / "run.nc"], tmp_path / "s", truth=tmp_path / "truth.nc", **OPTIONS)
+
+
+def test_scores_never_replace_samples_truth_or_what_else_is_no_scores(tmp_path):
+    paths = [groups(tmp_path / name, prediction=ensemble(), truth=truth()) for name in ("a.nc", "b.nc")]
+    before = paths[1].read_bytes()
+    with pytest.raises(InputError, match="would overwrite .*b.nc, which holds none"):
+        score(paths[:1], paths[1], **OPTIONS)
+    fields(MEMBERS, ("number", "time", "lat", "lon")).to_netcdf(tmp_path / "run.nc")
+    fields(TRUTH, ("time", "lat", "lon")).to_netcdf(tmp_path / "truth.nc")
+    with pytest.raises(InputError, match="would overwrite .*truth.nc"):
+        score([tmp_path / "run.nc"], tmp_path / "truth.nc", truth=tmp_path / "truth.nc", **OPTIONS)
+    assert paths[1].read_bytes() == before
+    for _ in range(2):
+        score(paths[:1], tmp_path / "scores.nc", **OPTIONS)
