@@ -13,7 +13,7 @@ import numpy as np
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.io.foreign import EnsembleSource, WithTruth, lead_hours, open_ensemble
+from physicsnemo_fs.io.foreign import EnsembleSource, WithTruth, lead_hours, open_ensemble, same_grid_positions
 from physicsnemo_fs.metrics.statistics import Case
 from physicsnemo_fs.pipelines.score_setting import DERIVED
 
@@ -33,6 +33,25 @@ class FileFailure(InputError):
     def __init__(self, path: Path, message: str, whole_entry: bool = False):
         super().__init__(message)
         self.path, self.whole_entry = path, whole_entry
+
+
+def fitting(file: EnsembleSource, group: str, variables: Sequence[str]) -> tuple[str, ...]:
+    """Give the variables of which a group holds what may be scored as a forecast: at the same places, in the same unit.
+
+    Args:
+        file: A file.
+        group: ``input`` or ``regression``.
+        variables: Variables of the prediction.
+    """
+    if group not in file.groups or not file.same_places(group):
+        return ()
+    known = [variable for variable in variables if variable in file.fields(group)]
+    return tuple(
+        variable
+        for variable in known
+        if not _told_apart(*(file.channel(variable, each).unit for each in ("prediction", group)))
+        and getattr(file, group)(variable, 0).shape == file.grid.shape
+    )
 
 
 @contextmanager
@@ -207,6 +226,12 @@ def check_regions(models: Sequence[Sequence[EnsembleSource]], variables: tuple[s
                     file.path,
                     f"all regions must have the {len(files[0].members)} members of {files[0].path.name}: "
                     f"{file.path.name} has {len(file.members)}",
+                )
+            if not any(same_grid_positions(file.grid, other.grid) for other in models[0]):
+                raise FileFailure(
+                    file.path,
+                    f"{file.path.name} must lie where {first.path.name} does: latitudes or longitudes differ; regrid "
+                    "one of them, or turn its rows",
                 )
             absent = [variable for variable in variables if variable not in file.variables]
             if absent:

@@ -132,8 +132,8 @@ def output_paths(output: Path) -> tuple[Path, Path]:
     scores_path = output if output.suffix == ".nc" else output / "scores.nc"
     if scores_path.is_file() and not _are_scores(scores_path):
         raise InputError(
-            f"scores replace older scores only: output={output} would overwrite {scores_path}, which holds none; give "
-            "another name, or several samples as path='[a.nc,b.nc]'"
+            f"the scores must not replace what they score, nor other data: output={output} would overwrite "
+            f"{scores_path}, which holds no scores; give another name, or several samples as path='[a.nc,b.nc]'"
         )
     return scores_path, scores_path.with_name(f"{scores_path.stem}_summary.csv")
 

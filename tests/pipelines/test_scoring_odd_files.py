@@ -125,12 +125,54 @@ def test_a_truth_file_that_has_a_time_twice_is_refused(tmp_path):
 def test_scores_never_replace_samples_truth_or_what_else_is_no_scores(tmp_path):
     paths = [groups(tmp_path / name, prediction=ensemble(), truth=truth()) for name in ("a.nc", "b.nc")]
     before = paths[1].read_bytes()
-    with pytest.raises(InputError, match="would overwrite .*b.nc, which holds none"):
+    with pytest.raises(InputError, match=r"would overwrite .*b.nc, which holds no scores"):
         score(paths[:1], paths[1], **OPTIONS)
     fields(MEMBERS, ("number", "time", "lat", "lon")).to_netcdf(tmp_path / "run.nc")
     fields(TRUTH, ("time", "lat", "lon")).to_netcdf(tmp_path / "truth.nc")
-    with pytest.raises(InputError, match="would overwrite .*truth.nc"):
+    with pytest.raises(InputError, match=r"would overwrite .*truth.nc"):
         score([tmp_path / "run.nc"], tmp_path / "truth.nc", truth=tmp_path / "truth.nc", **OPTIONS)
     assert paths[1].read_bytes() == before
     for _ in range(2):
         score(paths[:1], tmp_path / "scores.nc", **OPTIONS)
+
+
+def test_a_further_file_must_lie_at_the_same_places(tmp_path):
+    first = groups(tmp_path / "first.nc", prediction=ensemble(), truth=truth())
+    turned = fields(MEMBERS[:, :, ::-1], ("number", "time", "lat", "lon"), lat=LATITUDE[::-1])
+    turned.to_netcdf(tmp_path / "turned.nc")
+    result = score([first, tmp_path / "turned.nc"], tmp_path / "s", **OPTIONS)
+    ((path, message),) = result.failures
+    assert path.name == "turned.nc"
+    assert "turn its rows" in message
+
+
+@pytest.mark.parametrize("changes", [{"lat": LATITUDE[::-1]}, {"unit": "m"}])
+def test_an_input_that_is_no_forecast_of_the_truth_is_no_baseline(tmp_path, changes):
+    path = groups(tmp_path / "run.nc", prediction=ensemble(), truth=truth(), input=truth(**changes))
+    result = score([path], tmp_path / "s", **OPTIONS)
+    assert {row.model for row in result.rows} == {"run"}
+
+
+def test_baselines_need_not_have_all_variables_nor_the_fine_grid(tmp_path):
+    both = [dataset.assign(t2m=dataset["tp"] + 280) for dataset in (ensemble(), truth())]
+    coarse = truth(TRUTH[:, ::2, ::2], lat=LATITUDE[::2], lon=LONGITUDE[::2])
+    path = groups(tmp_path / "run.nc", prediction=both[0], truth=both[1], input=coarse, regression=truth())
+    result = score([path], tmp_path / "s", **OPTIONS)
+    found = {(row.model, row.variable) for row in result.rows}
+    assert found == {("run", "tp"), ("run", "t2m"), ("regression", "tp")}
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        groups(tmp_path / name / "run.nc", prediction=ensemble(), truth=truth())
+    result = score([tmp_path / "a" / "run.nc", tmp_path / "b" / "run.nc"], tmp_path / "s", **OPTIONS)
+    assert {row.model for row in result.rows} == {"run (a/run)", "run (b/run)"}
+
+
+def test_a_file_given_twice_or_with_too_few_members_leaves_the_others(tmp_path):
+    first = groups(tmp_path / "first.nc", prediction=ensemble(), truth=truth())
+    few = groups(tmp_path / "few.nc", prediction=ensemble(MEMBERS[:2]), truth=truth())
+    result = score([first, first, few], tmp_path / "s", max_members=4, **OPTIONS)
+    assert [path.name for path, _ in result.failures] == ["first.nc", "few.nc"]
+    assert result.row("first", "crps_fair", "tp").value == pytest.approx(fair(MEMBERS[:4]), rel=1e-6)
