@@ -382,7 +382,7 @@ class WithTruth:
         Raises:
             InputError: If the other file does not have that time.
         """
-        index = self._moments.index(self._source.times[time_index], self._truth.path.name)
+        index = self._moments.index(self._source.times[time_index], self._truth.path.name, "the truth of ")
         if self._group == "truth":
             return self._truth.truth(variable, index)
         return self._truth.prediction(variable, index)[0]

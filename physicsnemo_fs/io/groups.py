@@ -31,7 +31,7 @@ class Moments:
                 self._twice.add(time)
             self._known[time] = index
 
-    def index(self, time: np.datetime64, holder: str) -> int:
+    def index(self, time: np.datetime64, holder: str, what: str = "") -> int:
         """Give the position of a time.
 
         Raises:
@@ -39,7 +39,7 @@ class Moments:
         """
         key = int(time.astype("datetime64[ns]").astype(np.int64))
         if key not in self._known:
-            raise InputError(f"{holder} must hold {time}: it has {len(self._known)} other times")
+            raise InputError(f"{holder} must hold {what}{time}: it has {len(self._known)} other times")
         if key in self._twice:
             raise InputError(f"{holder} must hold each time once: {time} is there twice")
         return self._known[key]

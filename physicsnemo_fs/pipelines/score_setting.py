@@ -227,7 +227,10 @@ def area_mask(name: str, box: Sequence[float], grid: Grid) -> Bool[np.ndarray, "
         >>> area_mask("corner", [0, 0.3, 0, 0.3], Grid((4, 4), (1.0, 1.0))).sum()
         np.int64(4)
     """
-    values = [float(value) for value in box] if isinstance(box, Sequence) and not isinstance(box, str) else []
+    try:
+        values = [float(value) for value in box] if isinstance(box, Sequence) and not isinstance(box, str) else []
+    except (TypeError, ValueError):
+        values = []
     if len(values) != 4 or not values[0] < values[1]:
         raise InputError(f"area {name!r} must be [south, north, west, east] with south < north: got {box}")
     south, north, west, east = values
@@ -246,10 +249,15 @@ def _field(place: str, grid: Grid) -> Float[np.ndarray, "height width"]:
     path, _, name = place.rpartition(":")
     if not path or not Path(path).is_file():
         raise InputError(f"a mask or weights must be given as file.nc:variable: got {place!r}; no such file")
-    with netCDF4.Dataset(path) as dataset:
-        if name not in dataset.variables:
-            raise InputError(f"{path} must have a variable {name!r}: it has {sorted(dataset.variables)}")
-        values = np.ma.filled(np.ma.asarray(dataset.variables[name][:], dtype=np.float64), np.nan).squeeze()
+    try:
+        with netCDF4.Dataset(path) as dataset:
+            if name not in dataset.variables:
+                raise InputError(f"{path} must have a variable {name!r}: it has {sorted(dataset.variables)}")
+            values = np.ma.filled(np.ma.asarray(dataset.variables[name][:], dtype=np.float64), np.nan).squeeze()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"a mask or weights must be a field in a NetCDF file: {place} is not readable ({error})"
+        ) from error
     if values.shape != grid.shape:
         raise InputError(f"{place} must have the samples' grid {grid.shape}: got {values.shape}")
     return values

@@ -10,7 +10,10 @@ from physicsnemo_fs.config.scores import ScoreConfig
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.foreign import open_ensemble
 from physicsnemo_fs.metrics.crps import crps_fair
+from physicsnemo_fs.pipelines.compare import compare
+from physicsnemo_fs.pipelines.merge import merge
 from physicsnemo_fs.pipelines.score import score
+from physicsnemo_fs.pipelines.score_setting import Request
 from physicsnemo_fs.pipelines.scoring import run_score
 
 LATITUDE, LONGITUDE = np.linspace(40.0, 47.0, 10), np.linspace(172.0, 186.0, 12)
@@ -176,3 +179,38 @@ def test_a_file_given_twice_or_with_too_few_members_leaves_the_others(tmp_path):
     result = score([first, first, few], tmp_path / "s", max_members=4, **OPTIONS)
     assert [path.name for path, _ in result.failures] == ["first.nc", "few.nc"]
     assert result.row("first", "crps_fair", "tp").value == pytest.approx(fair(MEMBERS[:4]), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "kmax", "message"),
+    [("m", None, "must have one unit: got 'mm' and 'm'"), ("mm", 2, "must have one kmax: got None and 2")],
+)
+def test_parts_of_other_units_or_shells_do_not_merge(tmp_path, unit, kmax, message):
+    parts = []
+    for name, days, own, shell in (("a", slice(0, 2), "mm", None), ("b", slice(2, 4), unit, kmax)):
+        (tmp_path / name).mkdir()
+        options = {"times": TIMES[days], "unit": own}
+        both = {"prediction": ensemble(MEMBERS[:, days], **options), "truth": truth(TRUTH[days], **options)}
+        path = groups(tmp_path / name / "run.nc", **both)
+        request = Request(ranges={"tp": [0, 50]})
+        parts.append(score([path], tmp_path / name, request=request, kmax=shell, **OPTIONS).scores_path)
+    with pytest.raises(InputError, match=message):
+        merge(parts, tmp_path / "all")
+
+
+def test_areas_of_one_name_that_lie_elsewhere_are_not_compared(tmp_path):
+    path = groups(tmp_path / "run.nc", prediction=ensemble(), truth=truth())
+    boxes = {"north": [44, 47, 172, -174], "south": [40, 43, 172, -174]}
+    scores = [
+        score([path], tmp_path / name, request=Request(areas={"alps": box}), **OPTIONS).scores_path
+        for name, box in boxes.items()
+    ]
+    with pytest.raises(InputError, match="that of 'tp' in 'alps' differs"):
+        compare(scores)
+
+
+def test_an_unreadable_mask_is_refused_in_one_line(tmp_path):
+    path = groups(tmp_path / "run.nc", prediction=ensemble(), truth=truth())
+    (tmp_path / "mask.nc").write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputError, match="a mask or weights must be a field in a NetCDF file"):
+        score([path], tmp_path / "s", request=Request(mask=f"{tmp_path}/mask.nc:land"), **OPTIONS)
