@@ -204,8 +204,8 @@ def _check_truth(names: tuple[str, str], cards: tuple[Scorecard, Scorecard]) -> 
         if not np.allclose(first.means(), second.means(), rtol=TRUTH_TOLERANCE, equal_nan=True):
             where = f" in {area!r}" if area else ""
             raise InputError(
-                f"runs must be scored against one truth: that of {cards[0].variable!r}{where} differs between {names[0]} "
-                f"and {names[1]}; were they made from different data, masks, areas or missing points?"
+                f"runs must be scored against one truth: that of {cards[0].variable!r}{where} differs between "
+                f"{names[0]} and {names[1]}; were they made from different data, masks, areas or missing points?"
             )
 
 

@@ -37,6 +37,9 @@ RAIN_UNITS = {
 RAIN_THRESHOLDS = (1.0, 10.0, 25.0, 50.0, 200.0)
 """Of Fathom's routine, in mm; classes 0-1-10-25-50-200."""
 
+ON_EDGE = 1e-4
+"""How far beyond a box, in degrees, a point still lies on its edge: files hold positions in single precision."""
+
 Derive = Callable[[np.ndarray, np.ndarray, Grid], np.ndarray]
 DERIVED: dict[str, dict[str, tuple[tuple[str, str], str, Derive]]] = {
     "fluid": {"vorticity": (("u", "v"), "s-1", vorticity)},
@@ -235,11 +238,12 @@ def area_mask(name: str, box: Sequence[float], grid: Grid) -> Bool[np.ndarray, "
         raise InputError(f"area {name!r} must be [south, north, west, east] with south < north: got {box}")
     south, north, west, east = values
     if grid.latitude is not None and grid.longitude is not None:
-        y, x = grid.latitude, (grid.longitude - west) % 360
+        y, x = grid.latitude, (grid.longitude - west + ON_EDGE) % 360 - ON_EDGE
         width = (east - west) % 360 or 360.0
+        south, north, width = south - ON_EDGE, north + ON_EDGE, width + ON_EDGE
     else:
         y, x, width = *np.meshgrid(grid.y, grid.x - west, indexing="ij"), east - west
-    inside = (y >= south) & (y <= north) & (x >= 0) & (x <= width)
+    inside = (y >= south) & (y <= north) & (x >= (0 if grid.latitude is None else -ON_EDGE)) & (x <= width)
     if not inside.any():
         raise InputError(f"area {name!r} must hold points of the grid: none lies in {values}")
     return inside
@@ -254,6 +258,8 @@ def _field(place: str, grid: Grid) -> Float[np.ndarray, "height width"]:
             if name not in dataset.variables:
                 raise InputError(f"{path} must have a variable {name!r}: it has {sorted(dataset.variables)}")
             values = np.ma.filled(np.ma.asarray(dataset.variables[name][:], dtype=np.float64), np.nan).squeeze()
+    except InputError:
+        raise
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"a mask or weights must be a field in a NetCDF file: {place} is not readable ({error})"

@@ -110,6 +110,13 @@ def test_a_box_may_cross_the_meridian_where_longitudes_jump():
     assert area_mask("a", [-1, 1, -6, 1], grid)[0].tolist() == [False, True, True, False]
 
 
+def test_a_box_holds_the_points_on_its_edges_in_single_precision_too():
+    latitude, longitude = np.meshgrid(np.linspace(40.1, 41.2, 12), np.linspace(-5.1, 6.6, 14), indexing="ij")
+    positions = {"latitude": latitude.astype(np.float32), "longitude": longitude.astype(np.float32)}
+    assert area_mask("a", [40.1, 41.2, -5.1, 6.6], Grid((12, 14), (1.0, 1.0), **positions)).all()
+    assert area_mask("a", [40.2, 40.3, 354.9, 357.6], Grid((12, 14), (1.0, 1.0), **positions)).sum() == 2 * 4
+
+
 @pytest.mark.parametrize(
     ("request_options", "message"),
     [
