@@ -210,9 +210,34 @@ def _weights(weights: str, grid: Grid) -> Float[np.ndarray, "height width"] | No
         if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
             raise InputError(f"weights must be finite and not negative: those of {weights} are not")
         return found
-    if grid.latitude is None:
+    if grid.latitude is None or grid.longitude is None:
         raise InputError("weights=area needs latitudes: the grid is a plane, whose points weigh the same; use none")
-    return np.cos(np.radians(grid.latitude.astype(np.float64)))
+    return cell_areas(grid.latitude, grid.longitude)
+
+
+def cell_areas(
+    latitude: Float[np.ndarray, "height width"], longitude: Float[np.ndarray, "height width"]
+) -> Float[np.ndarray, "height width"]:
+    r"""Give the relative area that each point stands for: :math:`\cos \varphi` where rows lie on parallels.
+
+    On other grids, such as projected ones, it is :math:`|\partial_y p \times \partial_x p|` with the position p on the
+    unit sphere, by central differences, over its largest value: about one for all points of a projection.
+
+    Args:
+        latitude: Degrees north.
+        longitude: Degrees east.
+
+    Example:
+        >>> latitude, longitude = np.meshgrid([0.0, 60.0], [0.0, 90.0], indexing="ij")
+        >>> cell_areas(latitude, longitude).round(6).tolist()
+        [[1.0, 1.0], [0.5, 0.5]]
+    """
+    phi, lam = (np.radians(values.astype(np.float64)) for values in (latitude, longitude))
+    if min(phi.shape) < 2 or np.ptp(latitude, axis=1).max() <= ON_EDGE:
+        return np.cos(phi)
+    place = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+    areas = np.linalg.norm(np.cross(np.gradient(place, axis=0), np.gradient(place, axis=1)), axis=-1)
+    return areas / areas.max()
 
 
 def area_mask(name: str, box: Sequence[float], grid: Grid) -> Bool[np.ndarray, "height width"]:
