@@ -273,7 +273,13 @@ class ForeignEnsemble(GroupReader):
                 f"{name!r} has {array.sizes['time']}"
             )
         array = array.isel(key)
-        array = array.transpose(*field_order([str(name) for name in array.dims]))
+        order = field_order([str(name) for name in array.dims])
+        if len(order) != (3 if order[0] in ENSEMBLE_ALIASES else 2):
+            raise InputError(
+                f"{group}/{name} of {self.path.name} must have dimensions (ensemble,) time, y, x: it has "
+                f"{dataset[name].dims}; give one level a variable"
+            )
+        array = array.transpose(*order)
         try:
             return np.asarray(array.values, dtype=np.float32)
         except (OSError, RuntimeError, ValueError) as error:

@@ -337,7 +337,8 @@ def _range(files: Sequence[EnsembleSource], regions: Sequence[int], variable: st
     if not ends:
         return 0.0, 1.0
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    around = max(0.5, 1e-6 * abs(low))
+    return (low, high) if high > low else (low - around, high + around)
 
 
 def _check_anything_counts(cards: Cards, plan: Plan) -> None:

@@ -214,3 +214,20 @@ def test_an_unreadable_mask_is_refused_in_one_line(tmp_path):
     (tmp_path / "mask.nc").write_bytes(path.read_bytes()[:3000])
     with pytest.raises(InputError, match="a mask or weights must be a field in a NetCDF file"):
         score([path], tmp_path / "s", request=Request(mask=f"{tmp_path}/mask.nc:land"), **OPTIONS)
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_levels_are_refused_by_the_name_of_their_dimensions(tmp_path, kind):
+    dims = ("number", "time", "level", "lat", "lon")
+    dataset = fields(np.stack([MEMBERS, MEMBERS], axis=2), dims)
+    path = tmp_path / f"run.{kind}"
+    dataset.to_netcdf(path) if kind == "nc" else dataset.to_zarr(path, consolidated=False)
+    fields(TRUTH, ("time", "lat", "lon")).to_netcdf(tmp_path / "truth.nc")
+    with pytest.raises(InputError, match=r"must have dimensions \(ensemble,\) time, y, x: it has .*'level'"):
+        score([path], tmp_path / "s", truth=tmp_path / "truth.nc", **OPTIONS)
+
+
+@pytest.mark.parametrize("value", [0.0, -300.0, 1e20])
+def test_fields_of_one_value_are_scored(tmp_path, value):
+    path = groups(tmp_path / "run.nc", prediction=ensemble(MEMBERS * 0 + value), truth=truth(TRUTH * 0 + value))
+    assert score([path], tmp_path / "s", **OPTIONS).row("run", "crps_fair", "tp").value == 0
