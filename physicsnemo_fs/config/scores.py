@@ -36,7 +36,7 @@ class ScoreConfig:
         None, "Named parts of the domain: {alps: [south, north, west, east]} in degrees, or in the plane's unit."
     )
     mask: str | None = key(None, "file.nc:variable on the samples' grid; points where it is 0 or missing do not count.")
-    weights: str = key("none", "Weight of points: none (as CorrDiff), area (cosine of latitude), or file.nc:variable.")
+    weights: str = key("none", "Weight of points: none (as CorrDiff), area (of their cells), or file.nc:variable.")
     ranges: Any = key(
         None,
         "Range of histograms by variable: {t2m: [230, 320]}; null takes the truth's. Parts merge with equal ranges.",

@@ -5,7 +5,7 @@
 :func:`open_ensemble` opens whatever it is given; what it gives can be scored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,12 +18,9 @@ from physicsnemo_fs.data.fields.kinds import LATITUDE, LEAD_TIME, LONGITUDE
 from physicsnemo_fs.data.fields.moments import hours
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.io.groups import GroupReader
-from physicsnemo_fs.io.layout import ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE
+from physicsnemo_fs.io.groups import GroupReader, Moments, on_points, same_positions
+from physicsnemo_fs.io.layout import ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE, field_order
 from physicsnemo_fs.io.reader import EnsembleFile, _geographic_grid
-
-TRUTH_TOLERANCE = 1e-3
-"""Largest difference in degrees of two files' positions that counts as rounding."""
 
 
 @runtime_checkable
@@ -81,6 +78,10 @@ class EnsembleSource(Protocol):
 
     def input(self, variable: str, time_index: int) -> np.ndarray:
         """Coarse input on the output grid, float32 ``[y, x]``."""
+        ...
+
+    def same_places(self, group: str) -> bool:
+        """Whether a group's fields lie where the predictions lie."""
         ...
 
     def close(self) -> None:
@@ -171,7 +172,12 @@ class ForeignEnsemble(GroupReader):
         self.members = np.arange(1 if self._member_dimension is None else field.sizes[self._member_dimension])
         if not self.members.size:
             raise InputError(f"{self.path.name} must hold one member or more: it holds none")
-        self.grid = self._read_grid(field)
+        self.grid = self._read_grid(field.transpose(*field_order([str(name) for name in field.dims])))
+        self._moments = {
+            group: Moments(dataset["time"].values.astype("datetime64[ns]"))
+            for group, dataset in self._datasets.items()
+            if group != "prediction" and "time" in dataset.coords and dataset["time"].dtype.kind == "M"
+        }
         self.model_name = str(field.attrs.get("model_name", self.path.stem))
         self.provenance: dict[str, Any] = {}
 
@@ -184,7 +190,9 @@ class ForeignEnsemble(GroupReader):
         if self._lead_dimension is None:
             self.times, self._index = starts, [(i, 0) for i in range(starts.size)]
         else:
-            leads = np.asarray(hours(field[self._lead_dimension]).values, dtype=np.float64)
+            lead = field[self._lead_dimension]
+            decoded = xr.decode_cf(lead.to_dataset(name="lead", promote_attrs=False), decode_timedelta=True)
+            leads = np.asarray(hours(decoded[self._lead_dimension]).values, dtype=np.float64)
             self._index = [(i, j) for i in range(starts.size) for j in range(leads.size)]
             self.lead_hours = np.tile(leads, starts.size)
             shift = (self.lead_hours * 3600e9).astype(np.int64).astype("timedelta64[ns]")
@@ -194,14 +202,15 @@ class ForeignEnsemble(GroupReader):
 
     def _read_grid(self, field: xr.DataArray) -> Grid:
         shape = (int(field.shape[-2]), int(field.shape[-1]))
-        positions = []
-        for kind in (LATITUDE, LONGITUDE):
-            known = {str(name): kind.likeness(name, coord.variable) for name, coord in field.coords.items()}
-            best = max(known, key=lambda name: known[name], default=None)
-            if best is None or not known[best]:
-                return Grid(shape, (float(shape[0]), float(shape[1])), boundary="bounded")
-            positions.append(np.asarray(field[best].values))
+        positions = _positions_of(field)
+        if positions is None:
+            return Grid(shape, (float(shape[0]), float(shape[1])), boundary="bounded")
         return _geographic_grid(shape, *positions)
+
+    def _positions(self, group: str) -> tuple[np.ndarray, np.ndarray] | None:
+        names = self.fields(group)
+        found = _positions_of(self._dataset(group)[names[0]]) if names else None
+        return None if found is None else on_points(*found)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -256,9 +265,21 @@ class ForeignEnsemble(GroupReader):
         key = {"time": start}
         if self._lead_dimension is not None and self._lead_dimension in array.dims:
             key[self._lead_dimension] = lead
+        elif group in self._moments:
+            key["time"] = self._index_in(group, self._moments[group], time_index)
+        elif array.sizes["time"] != 1 + self._index[-1][0]:
+            raise InputError(
+                f"{group!r} of {self.path.name} must have the times of the predictions, or times of its own: "
+                f"{name!r} has {array.sizes['time']}"
+            )
         array = array.isel(key)
-        if self._member_dimension is not None and self._member_dimension in array.dims:
-            array = array.transpose(self._member_dimension, ...)
+        order = field_order([str(name) for name in array.dims])
+        if len(order) != (3 if order[0] in ENSEMBLE_ALIASES else 2):
+            raise InputError(
+                f"{group}/{name} of {self.path.name} must have dimensions (ensemble,) time, y, x: it has "
+                f"{dataset[name].dims}; give one level a variable"
+            )
+        array = array.transpose(*order)
         try:
             return np.asarray(array.values, dtype=np.float32)
         except (OSError, RuntimeError, ValueError) as error:
@@ -266,7 +287,7 @@ class ForeignEnsemble(GroupReader):
 
 
 def _open(path: Path) -> dict[str, xr.Dataset]:
-    options: dict[str, Any] = {"decode_timedelta": True}
+    options: dict[str, Any] = {"decode_timedelta": False}  # a field in hours is one in hours
     try:
         if path.is_dir():
             tree = xr.open_datatree(path, engine="zarr", consolidated=False, **options)
@@ -277,13 +298,30 @@ def _open(path: Path) -> dict[str, xr.Dataset]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path} is no readable NetCDF file or Zarr folder ({error}); is it damaged?") from error
     if "prediction" not in groups:
-        return {"prediction": root}
+        return {"prediction": root.set_coords([name for name, v in root.data_vars.items() if _is_position(name, v)])}
     shared = root.set_coords(list(root.variables))
     return {
         name: group.assign_coords(shared.coords) if name != "input_native" else group
         for name, group in groups.items()
         if group.data_vars
     }
+
+
+def _is_position(name: Hashable, array: xr.DataArray) -> bool:
+    return array.ndim <= 2 and any(kind.likeness(name, array.variable) for kind in (LATITUDE, LONGITUDE))
+
+
+def _positions_of(field: xr.DataArray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Give the coordinates of a field that are latitude and longitude, rows first; ``None`` if it lacks one."""
+    positions = []
+    for kind in (LATITUDE, LONGITUDE):
+        known = {str(name): kind.likeness(name, coord.variable) for name, coord in field.coords.items()}
+        best = max(known, key=lambda name: known[name], default=None)
+        if best is None or not known[best]:
+            return None
+        found = field[best]
+        positions.append(np.asarray(found.transpose(*field_order([str(name) for name in found.dims])).values))
+    return positions[0], positions[1]
 
 
 class WithTruth:
@@ -300,7 +338,7 @@ class WithTruth:
     def __init__(self, source: EnsembleSource, truth: EnsembleSource):
         self._source, self._truth = source, truth
         self._group = "truth" if truth.has_truth else "prediction"
-        self._known = {time: index for index, time in enumerate(truth.times)}
+        self._moments = Moments(truth.times)
         if self._group == "prediction" and len(truth.members) > 1:
             raise InputError(
                 f"truth must be one field a time: {truth.path.name} holds {len(truth.members)} members and no group "
@@ -311,13 +349,11 @@ class WithTruth:
                 f"forecast and truth must have one grid: {source.path.name} has {source.grid.shape}, "
                 f"{truth.path.name} {truth.grid.shape}; regrid one of them"
             )
-        for name in ("latitude", "longitude"):
-            ours, theirs = getattr(source.grid, name), getattr(truth.grid, name)
-            if ours is not None and theirs is not None and not _same_degrees(ours, theirs):
-                raise InputError(
-                    f"forecast and truth must have one grid: {name}s of {source.path.name} and {truth.path.name} "
-                    "differ; regrid one of them, or turn its rows"
-                )
+        if not same_grid_positions(source.grid, truth.grid):
+            raise InputError(
+                f"forecast and truth must have one grid: latitudes or longitudes of {source.path.name} and "
+                f"{truth.path.name} differ; regrid one of them, or turn its rows"
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
@@ -342,16 +378,17 @@ class WithTruth:
             return self._truth.channel(variable, self._group)
         return self._source.channel(variable, group)
 
+    def same_places(self, group: str) -> bool:
+        """Say whether a group's fields lie where the predictions lie."""
+        return self._truth.same_places(self._group) if group == "truth" else self._source.same_places(group)
+
     def truth(self, variable: str, time_index: int) -> np.ndarray:
         """Give the truth at the valid time of a case, float32 ``[y, x]``.
 
         Raises:
             InputError: If the other file does not have that time.
         """
-        time = self._source.times[time_index]
-        if time not in self._known:
-            raise InputError(f"{self._truth.path.name} must hold the truth of {time}: it has {len(self._known)} others")
-        index = self._known[time]
+        index = self._moments.index(self._source.times[time_index], self._truth.path.name, "the truth of ")
         if self._group == "truth":
             return self._truth.truth(variable, index)
         return self._truth.prediction(variable, index)[0]
@@ -362,6 +399,8 @@ class WithTruth:
         self._truth.close()
 
 
-def _same_degrees(first: np.ndarray, second: np.ndarray) -> bool:
-    gap = (np.asarray(first) - np.asarray(second) + 180) % 360 - 180
-    return bool(np.abs(gap).max() <= TRUTH_TOLERANCE)
+def same_grid_positions(first: Grid, second: Grid) -> bool:
+    """Say whether two grids lie at the same places, as far as both say where that is."""
+    if first.latitude is None or first.longitude is None or second.latitude is None or second.longitude is None:
+        return True
+    return same_positions((first.latitude, first.longitude), (second.latitude, second.longitude))

@@ -19,12 +19,13 @@ variable is a string: opening a file with one twice crashes the NetCDF library (
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from physicsnemo_fs.data.fields.kinds import LEAD_TIME
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.errors import InputError
 
@@ -33,6 +34,8 @@ LAYOUT_ATTRIBUTE = "physicsnemo_fs_layout"
 COMPLETE = "complete"
 """Attribute of ``/provenance`` that is 1 once every member of every time is there."""
 ENSEMBLE_ALIASES = ("ensemble", "sample", "member", "number", "realization")
+X_NAMES = ("x", "xc", "lon", "lons", "longitude", "ilon", "rlon", "easting", "west_east")
+"""Names of a dimension from west to east, which comes last in fields that are read."""
 RESERVED_NAMES = frozenset({"time", "y", "x", "lat", "lon", "seed", *ENSEMBLE_ALIASES})
 CALENDAR = "proleptic_gregorian"
 TIME_UNITS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
@@ -162,6 +165,20 @@ def encode_provenance(provenance: Mapping[str, Any]) -> str:
         return json.dumps(dict(provenance), sort_keys=True, allow_nan=False, indent=1)
     except (TypeError, ValueError) as error:
         raise InputError(f"provenance must hold finite JSON values only: {error}") from error
+
+
+def field_order(dimensions: Sequence[str]) -> tuple[str, ...]:
+    """Give the dimensions of a field in the order in which it is read: those beside y and x as they come, then y and x.
+
+    Example:
+        >>> field_order(("x", "y", "number", "time")), field_order(("time", "lat", "lon"))
+        (('number', 'time', 'y', 'x'), ('time', 'lat', 'lon'))
+    """
+    others = [name for name in dimensions if name in ("time", *ENSEMBLE_ALIASES) or name in LEAD_TIME.names]
+    plane = [name for name in dimensions if name not in others]
+    if len(plane) == 2 and plane[0].lower() in X_NAMES and plane[1].lower() not in X_NAMES:
+        plane.reverse()
+    return (*others, *plane)
 
 
 def encode_times(times: np.ndarray) -> tuple[np.ndarray, str]:

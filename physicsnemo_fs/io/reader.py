@@ -14,8 +14,8 @@ import xarray as xr
 
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.io.groups import GroupReader
-from physicsnemo_fs.io.layout import COMPLETE, ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE, LAYOUT_VERSION
+from physicsnemo_fs.io.groups import GroupReader, Moments, on_points
+from physicsnemo_fs.io.layout import COMPLETE, ENSEMBLE_ALIASES, LAYOUT_ATTRIBUTE, LAYOUT_VERSION, field_order
 from physicsnemo_fs.io.zarr_view import ZarrVariable, ZarrView
 
 AnyGroup = netCDF4.Dataset | ZarrView
@@ -70,6 +70,7 @@ class EnsembleFile(GroupReader):
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._dataset = _open(self.path)
+        self._moments: dict[str, Moments] = {}
         try:
             self._read_header()
         except InputError:
@@ -181,22 +182,41 @@ class EnsembleFile(GroupReader):
         dimensions = variable.dimensions
         if "time" not in dimensions:
             raise InputError(f"{group}/{name} of {self.path.name} must have a dimension 'time': it has {dimensions}")
+        time_index = self._place(group, time_index, variable.shape[dimensions.index("time")])
         key = tuple(time_index if dimension == "time" else slice(None) for dimension in dimensions)
         try:
             values = variable[key]
         except (OSError, RuntimeError) as error:
             raise InputError(f"{group}/{name} of {self.path.name} is not readable ({error}); is it damaged?") from error
         field = np.ma.filled(np.ma.asarray(values, dtype=np.float32), np.nan)
-        member_axis = _member_axis([dimension for dimension in dimensions if dimension != "time"])
-        field = field if member_axis is None else np.moveaxis(field, member_axis, 0)
-        if field.ndim != (2 if member_axis is None else 3):
+        kept = [dimension for dimension in dimensions if dimension != "time"]
+        field = field.transpose([kept.index(dimension) for dimension in field_order(kept)])
+        if field.ndim != (2 if _member_axis(kept) is None else 3):
             raise InputError(
                 f"{group}/{name} of {self.path.name} must have dimensions (ensemble,) time, y, x: it has {dimensions}"
             )
         return field
 
+    def _place(self, group: str, time_index: int, length: int) -> int:
+        """Give the position of a case in a group, which may have times of its own."""
+        own = self._group(group).variables.get("time")
+        if own is not None and group != "prediction":
+            if group not in self._moments:
+                self._moments[group] = Moments(self._decoded(own))
+            return self._index_in(group, self._moments[group], time_index)
+        if length != self.times.size:
+            raise InputError(
+                f"{group!r} of {self.path.name} must have the {self.times.size} times of the predictions, or a "
+                f"variable 'time' of its own: it has {length}"
+            )
+        return time_index
+
+    def _positions(self, group: str) -> tuple[np.ndarray, np.ndarray] | None:
+        latitude, longitude = (self._group(group).variables.get(name) for name in ("lat", "lon"))
+        return None if latitude is None or longitude is None else on_points(_in_order(latitude), _in_order(longitude))
+
     def _root_or_group(self, name: str) -> AnyVariable | None:
-        for holder in (self._dataset, self._dataset.groups["prediction"]):
+        for holder in (self._dataset.groups["prediction"], self._dataset):
             if name in holder.variables:
                 return holder.variables[name]
         return None
@@ -205,6 +225,9 @@ class EnsembleFile(GroupReader):
         time = self._root_or_group("time")
         if time is None:
             raise InputError(f"{self.path.name} must have a variable 'time': it has {sorted(self._dataset.variables)}")
+        return self._decoded(time)
+
+    def _decoded(self, time: AnyVariable) -> np.ndarray:
         encoded = xr.Variable(("time",), np.ma.getdata(time[:]), {k: time.getncattr(k) for k in time.ncattrs()})
         decoded = xr.decode_cf(xr.Dataset({"time": encoded}))["time"].values
         if decoded.dtype.kind != "M":
@@ -234,7 +257,8 @@ class EnsembleFile(GroupReader):
         return np.arange(size) if labels is None else np.ma.getdata(labels[:])
 
     def _read_grid(self) -> Grid:
-        height, width = self._variable("prediction", self.variables[0]).shape[-2:]
+        field = self._variable("prediction", self.variables[0])
+        height, width = (field.shape[field.dimensions.index(name)] for name in field_order(field.dimensions)[-2:])
         lat, lon = self._root_or_group("lat"), self._root_or_group("lon")
         group = self._dataset.groups.get("provenance")
         if group is not None and "crs" in group.variables:
@@ -242,11 +266,17 @@ class EnsembleFile(GroupReader):
             geographic = hasattr(group.variables["crs"], "grid_mapping_name")
             if geographic and lat is not None and lon is not None:
                 projection = _projection(group.variables["crs"])
-                return replace(grid, latitude=lat[:].data, longitude=lon[:].data, projection=projection)
+                return replace(grid, latitude=_in_order(lat), longitude=_in_order(lon), projection=projection)
             return grid
         if lat is None or lon is None:
             return Grid((height, width), (float(height), float(width)), boundary="bounded")
-        return _geographic_grid((height, width), lat[:].data, lon[:].data)
+        return _geographic_grid((height, width), _in_order(lat), _in_order(lon))
+
+
+def _in_order(positions: AnyVariable) -> np.ndarray:
+    """Read positions, rows first."""
+    values, names = np.ma.getdata(positions[:]), positions.dimensions
+    return values.transpose([names.index(name) for name in field_order(names)])
 
 
 def _open(path: Path) -> AnyGroup:
@@ -285,8 +315,7 @@ def _projection(crs: AnyVariable) -> dict[str, Any] | None:
 
 
 def _geographic_grid(shape: tuple[int, int], lat: np.ndarray, lon: np.ndarray) -> Grid:
-    if lat.ndim == 1 and lon.ndim == 1:
-        lat, lon = np.meshgrid(lat, lon, indexing="ij")
+    lat, lon = on_points(lat, lon)
     lat, lon = lat.astype(np.float64), lon.astype(np.float64)
     extent_y, extent_x = (n * _mean_distance(lat, lon, axis) if n > 1 else 1.0 for axis, n in enumerate(shape))
     return Grid(shape, (extent_y, extent_x), boundary="bounded", unit="km", latitude=lat, longitude=lon)

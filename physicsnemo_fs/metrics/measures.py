@@ -55,8 +55,11 @@ class Setting:
     patches: str = ""
 
     def __post_init__(self):
-        if not all(np.isfinite(self.thresholds)) or len(set(self.thresholds)) < len(self.thresholds):
-            raise InputError(f"thresholds must be finite and all different: got {list(self.thresholds)}")
+        names = [share_text(threshold) for threshold in self.thresholds]
+        if not all(np.isfinite(self.thresholds)) or len(set(names)) < len(names):
+            raise InputError(
+                f"thresholds must be finite and all different: got {list(self.thresholds)}, which are named {names}"
+            )
         if any(window < 1 or window % 2 == 0 for window in self.windows):
             raise InputError(f"windows must be odd numbers of points, so that they have a middle: got {self.windows}")
         if any(size < 2 for size in self.pooling):

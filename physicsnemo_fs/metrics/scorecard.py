@@ -201,6 +201,12 @@ class Scorecard:
                 f"{(self.variable, self.grid.shape, self.members)} and "
                 f"{(other.variable, other.grid.shape, other.members)}"
             )
+        for name in ("unit", "kmax"):
+            own, theirs = getattr(self, name), getattr(other, name)
+            if own != theirs:
+                raise InputError(
+                    f"partial results of {self.variable!r} must have one {name}: got {own!r} and {theirs!r}"
+                )
         if self.areas.keys() != other.areas.keys() or self.places != other.places:
             raise InputError(
                 f"partial results of {self.variable!r} must be of the same places, masks, weights and areas: they are "

@@ -199,12 +199,14 @@ def _winner(names: tuple[str, str], advantage: Interval) -> str:
 
 
 def _check_truth(names: tuple[str, str], cards: tuple[Scorecard, Scorecard]) -> None:
-    first, second = (card.statistics["truth_squared"] for card in cards)
-    if not np.allclose(first.means(), second.means(), rtol=TRUTH_TOLERANCE, equal_nan=True):
-        raise InputError(
-            f"runs must be scored against one truth: that of {cards[0].variable!r} differs between {names[0]} and "
-            f"{names[1]}; were they made from different data, masks or missing points?"
-        )
+    for area in [area for area in cards[0].areas if area in cards[1].areas]:
+        first, second = (card.statistics_of(area)["truth_squared"] for card in cards)
+        if not np.allclose(first.means(), second.means(), rtol=TRUTH_TOLERANCE, equal_nan=True):
+            where = f" in {area!r}" if area else ""
+            raise InputError(
+                f"runs must be scored against one truth: that of {cards[0].variable!r}{where} differs between "
+                f"{names[0]} and {names[1]}; were they made from different data, masks, areas or missing points?"
+            )
 
 
 def run_compare(config: CompareConfig) -> None:

@@ -24,6 +24,7 @@ from physicsnemo_fs.pipelines.score_files import (
     cases_of,
     check_cases,
     check_regions,
+    fitting,
     open_source,
     path_list,
     region_files,
@@ -68,6 +69,7 @@ class ScoreResult:
         samples: The first file of the judged model.
         truth: File of the truth, if it is another.
         preset: The preset it was scored with.
+        max_members: How many members were scored at most; ``None`` for all.
     """
 
     rows: tuple[ScoreRow, ...]
@@ -78,6 +80,7 @@ class ScoreResult:
     samples: Path = Path()
     truth: Path | None = None
     preset: str = "none"
+    max_members: int | None = None
 
     def row(self, model: str, metric: str, variable: str, lead_time: str = "", area: str = "") -> ScoreRow:
         """Give one row.
@@ -142,10 +145,14 @@ def score(
     scores_path, summary_path = output_paths(Path(output))
     resampling = Resampling(np.zeros(1, dtype=np.int64), confidence, bootstrap_samples, seed)
     failures: list[tuple[Path, str]] = []
-    entries = []
+    entries: list[list[Path]] = []
     for path in path_list(paths):
         try:
-            entries.append(region_files(path))
+            files = region_files(path)
+            given = {file.resolve() for entry in entries for file in entry}
+            if any(file.resolve() in given for file in files):
+                raise InputError(f"each file must be given once: {path} is given twice")
+            entries.append(files)
         except InputError as error:
             failures.append((path, str(error)))
     if not entries:
@@ -181,7 +188,7 @@ def score(
     write_summary(summary_path, rows)
     if not quiet:
         tqdm.write(table)
-    about = (entries[0][0], job.truth, job.request.preset)
+    about = (entries[0][0], job.truth, job.request.preset, max_members)
     return ScoreResult(rows, table, scores_path, summary_path, tuple(failures), *about)
 
 
@@ -267,11 +274,10 @@ class _Job:
             for name, files in zip(names, sources, strict=True)
         ]
         paths = tuple(file.path for file in first)
-        interpolated = tuple(v for v in variables if all(v in file.input_variables for file in first))
-        if interpolated:
-            models.append(Model(INTERPOLATION, 1, interpolated, "input", paths, regions))
-        if all(file.has_regression for file in first):
-            models.append(Model(REGRESSION, 1, variables, "regression", paths, regions))
+        for name, group in ((INTERPOLATION, "input"), (REGRESSION, "regression")):
+            found = self._baseline(first, group, variables)
+            if found:
+                models.append(Model(name, 1, found, group, paths, regions))
         channels = {variable: first[0].channel(variable) for variable in variables}
         ranges = {
             variable: self.request.range_of(variable) or _range(first, regions, variable) for variable in variables
@@ -285,11 +291,27 @@ class _Job:
         places = places_for(self.request, grid)
         return Plan(tuple(models), settings, units, places, self.seed, self.kmax, self.truth, self.request.preset)
 
+    def _baseline(self, files: Sequence[EnsembleSource], group: str, variables: tuple[str, ...]) -> tuple[str, ...]:
+        """Give the variables of which all files have a baseline, and tell of those that are no such forecast."""
+        named = [v for v in variables if all(group in file.groups and v in file.fields(group) for file in files)]
+        for file in files:
+            with blaming(file.path):
+                found = fitting(file, group, named)
+            if len(found) < len(named) and not self.quiet:
+                absent = [variable for variable in named if variable not in found]
+                tqdm.write(f"{group!r} of {file.path.name} is not scored: {absent} on another grid or in another unit")
+            named = list(found)
+        return tuple(named)
+
     def _members(self, file: EnsembleSource) -> int:
         available = len(file.members)
         members = available if self.max_members is None else self.max_members
         if not 1 <= members <= available:
-            raise InputError(f"max_members must be 1 to {available} for {file.path.name}: got {self.max_members}")
+            raise FileFailure(
+                file.path,
+                f"max_members must be 1 to {available} for {file.path.name}: got {self.max_members}",
+                whole_entry=True,
+            )
         return members
 
 
@@ -315,7 +337,8 @@ def _range(files: Sequence[EnsembleSource], regions: Sequence[int], variable: st
     if not ends:
         return 0.0, 1.0
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    around = max(0.5, 1e-6 * abs(low))
+    return (low, high) if high > low else (low - around, high + around)
 
 
 def _check_anything_counts(cards: Cards, plan: Plan) -> None:
@@ -329,12 +352,12 @@ def _check_anything_counts(cards: Cards, plan: Plan) -> None:
 def _distinct_names(files: Sequence[EnsembleSource]) -> list[str]:
     names = [file.model_name for file in files]
     taken = [*names, INTERPOLATION, REGRESSION]
-    names = [
-        f"{name} ({file.path.stem})" if taken.count(name) > 1 else name for name, file in zip(names, files, strict=True)
-    ]
-    if len(set(names)) < len(names):
-        raise InputError(f"scored files must differ in model name or file name: got {names}")
-    return names
+    for told in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
+        longer = [f"{name} ({told(file.path)})" for name, file in zip(names, files, strict=True)]
+        tried = [long if taken.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
+        if len(set(tried)) == len(tried):
+            break
+    return tried
 
 
 __all__ = ["INTERPOLATION", "REGRESSION", "ScoreResult", "score"]

@@ -6,14 +6,14 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.io.foreign import EnsembleSource, WithTruth, lead_hours, open_ensemble
+from physicsnemo_fs.io.foreign import EnsembleSource, WithTruth, lead_hours, open_ensemble, same_grid_positions
 from physicsnemo_fs.metrics.statistics import Case
 from physicsnemo_fs.pipelines.score_setting import DERIVED
 
@@ -33,6 +33,25 @@ class FileFailure(InputError):
     def __init__(self, path: Path, message: str, whole_entry: bool = False):
         super().__init__(message)
         self.path, self.whole_entry = path, whole_entry
+
+
+def fitting(file: EnsembleSource, group: str, variables: Sequence[str]) -> tuple[str, ...]:
+    """Give the variables of which a group holds what may be scored as a forecast: at the same places, in the same unit.
+
+    Args:
+        file: A file.
+        group: ``input`` or ``regression``.
+        variables: Variables of the prediction.
+    """
+    if group not in file.groups or not file.same_places(group):
+        return ()
+    known = [variable for variable in variables if variable in file.fields(group)]
+    return tuple(
+        variable
+        for variable in known
+        if not _told_apart(*(file.channel(variable, each).unit for each in ("prediction", group)))
+        and getattr(file, group)(variable, 0).shape == file.grid.shape
+    )
 
 
 @contextmanager
@@ -112,8 +131,30 @@ class _Derived:
         return self._made(self._source.input, variable, index)
 
 
-def open_source(path: Path, truth: Path | None = None, preset: str = "none") -> EnsembleSource:
+class _FirstMembers:
+    """A source of which only the first members are seen."""
+
+    def __init__(self, source: EnsembleSource, count: int):
+        self._source, self._count = source, count
+        self.members = source.members[:count]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def prediction(self, variable: str, index: int) -> np.ndarray:
+        return self._source.prediction(variable, index)[: self._count]
+
+
+def open_source(
+    path: Path, truth: Path | None = None, preset: str = "none", max_members: int | None = None
+) -> EnsembleSource:
     """Open a file to score, with the truth of another file if one is given, and the preset's own variables.
+
+    Args:
+        path: The file.
+        truth: File with the truth, or ``None`` for the file's own.
+        preset: Preset of scores.
+        max_members: How many members to see; ``None`` for all.
 
     Raises:
         FileFailure: If it cannot be read, has no members, or does not fit the truth.
@@ -127,7 +168,7 @@ def open_source(path: Path, truth: Path | None = None, preset: str = "none") -> 
         for name, (parts, _, _) in DERIVED.get(preset, {}).items():
             if name not in source.variables and all(part in source.variables for part in parts):
                 source = _Derived(source, name, preset)
-        return source
+        return source if max_members is None else cast(EnsembleSource, _FirstMembers(source, max_members))
 
 
 def region_numbers(files: Sequence[EnsembleSource]) -> tuple[int, ...]:
@@ -186,6 +227,12 @@ def check_regions(models: Sequence[Sequence[EnsembleSource]], variables: tuple[s
                     f"all regions must have the {len(files[0].members)} members of {files[0].path.name}: "
                     f"{file.path.name} has {len(file.members)}",
                 )
+            if not any(same_grid_positions(file.grid, other.grid) for other in models[0]):
+                raise FileFailure(
+                    file.path,
+                    f"{file.path.name} must lie where {first.path.name} does: latitudes or longitudes differ; regrid "
+                    "one of them, or turn its rows",
+                )
             absent = [variable for variable in variables if variable not in file.variables]
             if absent:
                 raise FileFailure(file.path, f"{file.path.name} must predict {list(variables)}: {absent} are missing")
@@ -211,6 +258,11 @@ def scored_variables(file: EnsembleSource) -> tuple[str, ...]:
     with blaming(file.path):
         if not file.has_truth:
             raise InputError(f"scoring needs truth: {file.path.name} has only the groups {list(file.groups)}")
+        if not file.same_places("truth"):
+            raise InputError(
+                f"prediction and truth of {file.path.name} must have one grid: their latitudes or longitudes differ; "
+                "regrid one of them, or turn its rows"
+            )
         known = file.fields("truth")
         variables = tuple(variable for variable in file.variables if variable in known)
         if not variables:

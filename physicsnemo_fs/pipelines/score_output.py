@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 
 import physicsnemo_fs
+from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import atomic_path
 from physicsnemo_fs.io.layout import CALENDAR, encode_times
 from physicsnemo_fs.metrics.bootstrap import Interval, Resampling
@@ -123,9 +124,26 @@ def _special_rows(model: str, variable: str, card: Scorecard, resampling: Resamp
 
 
 def output_paths(output: Path) -> tuple[Path, Path]:
-    """Give the paths of the scores and of their summary, from a folder or from the name of the ``.nc`` file."""
+    """Give the paths of the scores and of their summary, from a folder or from the name of the ``.nc`` file.
+
+    Raises:
+        InputError: If there is a file of that name that holds no scores, such as samples.
+    """
     scores_path = output if output.suffix == ".nc" else output / "scores.nc"
+    if scores_path.is_file() and not _are_scores(scores_path):
+        raise InputError(
+            f"the scores must not replace what they score, nor other data: output={output} would overwrite "
+            f"{scores_path}, which holds no scores; give another name, or several samples as path='[a.nc,b.nc]'"
+        )
     return scores_path, scores_path.with_name(f"{scores_path.stem}_summary.csv")
+
+
+def _are_scores(path: Path) -> bool:
+    try:
+        with netCDF4.Dataset(path) as dataset:
+            return "metric" in dataset.dimensions
+    except (OSError, RuntimeError):
+        return False
 
 
 def write_scores(path: Path, cards: Cards, resampling: Resampling, labels: Mapping[Case, int]) -> None:

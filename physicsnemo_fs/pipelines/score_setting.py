@@ -37,6 +37,9 @@ RAIN_UNITS = {
 RAIN_THRESHOLDS = (1.0, 10.0, 25.0, 50.0, 200.0)
 """Of Fathom's routine, in mm; classes 0-1-10-25-50-200."""
 
+ON_EDGE = 1e-4
+"""How far beyond a box, in degrees, a point still lies on its edge: files hold positions in single precision."""
+
 Derive = Callable[[np.ndarray, np.ndarray, Grid], np.ndarray]
 DERIVED: dict[str, dict[str, tuple[tuple[str, str], str, Derive]]] = {
     "fluid": {"vorticity": (("u", "v"), "s-1", vorticity)},
@@ -207,9 +210,34 @@ def _weights(weights: str, grid: Grid) -> Float[np.ndarray, "height width"] | No
         if not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
             raise InputError(f"weights must be finite and not negative: those of {weights} are not")
         return found
-    if grid.latitude is None:
+    if grid.latitude is None or grid.longitude is None:
         raise InputError("weights=area needs latitudes: the grid is a plane, whose points weigh the same; use none")
-    return np.cos(np.radians(grid.latitude.astype(np.float64)))
+    return cell_areas(grid.latitude, grid.longitude)
+
+
+def cell_areas(
+    latitude: Float[np.ndarray, "height width"], longitude: Float[np.ndarray, "height width"]
+) -> Float[np.ndarray, "height width"]:
+    r"""Give the relative area that each point stands for: :math:`\cos \varphi` where rows lie on parallels.
+
+    On other grids, such as projected ones, it is :math:`|\partial_y p \times \partial_x p|` with the position p on the
+    unit sphere, by central differences, over its largest value: about one for all points of a projection.
+
+    Args:
+        latitude: Degrees north.
+        longitude: Degrees east.
+
+    Example:
+        >>> latitude, longitude = np.meshgrid([0.0, 60.0], [0.0, 90.0], indexing="ij")
+        >>> cell_areas(latitude, longitude).round(6).tolist()
+        [[1.0, 1.0], [0.5, 0.5]]
+    """
+    phi, lam = (np.radians(values.astype(np.float64)) for values in (latitude, longitude))
+    if min(phi.shape) < 2 or np.ptp(latitude, axis=1).max() <= ON_EDGE:
+        return np.cos(phi)
+    place = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+    areas = np.linalg.norm(np.cross(np.gradient(place, axis=0), np.gradient(place, axis=1)), axis=-1)
+    return areas / areas.max()
 
 
 def area_mask(name: str, box: Sequence[float], grid: Grid) -> Bool[np.ndarray, "height width"]:
@@ -227,16 +255,20 @@ def area_mask(name: str, box: Sequence[float], grid: Grid) -> Bool[np.ndarray, "
         >>> area_mask("corner", [0, 0.3, 0, 0.3], Grid((4, 4), (1.0, 1.0))).sum()
         np.int64(4)
     """
-    values = [float(value) for value in box] if isinstance(box, Sequence) and not isinstance(box, str) else []
+    try:
+        values = [float(value) for value in box] if isinstance(box, Sequence) and not isinstance(box, str) else []
+    except (TypeError, ValueError):
+        values = []
     if len(values) != 4 or not values[0] < values[1]:
         raise InputError(f"area {name!r} must be [south, north, west, east] with south < north: got {box}")
     south, north, west, east = values
     if grid.latitude is not None and grid.longitude is not None:
-        y, x = grid.latitude, (grid.longitude - west) % 360
+        y, x = grid.latitude, (grid.longitude - west + ON_EDGE) % 360 - ON_EDGE
         width = (east - west) % 360 or 360.0
+        south, north, width = south - ON_EDGE, north + ON_EDGE, width + ON_EDGE
     else:
         y, x, width = *np.meshgrid(grid.y, grid.x - west, indexing="ij"), east - west
-    inside = (y >= south) & (y <= north) & (x >= 0) & (x <= width)
+    inside = (y >= south) & (y <= north) & (x >= (0 if grid.latitude is None else -ON_EDGE)) & (x <= width)
     if not inside.any():
         raise InputError(f"area {name!r} must hold points of the grid: none lies in {values}")
     return inside
@@ -246,10 +278,17 @@ def _field(place: str, grid: Grid) -> Float[np.ndarray, "height width"]:
     path, _, name = place.rpartition(":")
     if not path or not Path(path).is_file():
         raise InputError(f"a mask or weights must be given as file.nc:variable: got {place!r}; no such file")
-    with netCDF4.Dataset(path) as dataset:
-        if name not in dataset.variables:
-            raise InputError(f"{path} must have a variable {name!r}: it has {sorted(dataset.variables)}")
-        values = np.ma.filled(np.ma.asarray(dataset.variables[name][:], dtype=np.float64), np.nan).squeeze()
+    try:
+        with netCDF4.Dataset(path) as dataset:
+            if name not in dataset.variables:
+                raise InputError(f"{path} must have a variable {name!r}: it has {sorted(dataset.variables)}")
+            values = np.ma.filled(np.ma.asarray(dataset.variables[name][:], dtype=np.float64), np.nan).squeeze()
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"a mask or weights must be a field in a NetCDF file: {place} is not readable ({error})"
+        ) from error
     if values.shape != grid.shape:
         raise InputError(f"{place} must have the samples' grid {grid.shape}: got {values.shape}")
     return values

@@ -20,7 +20,7 @@ from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.writer import EnsembleWriter
 from physicsnemo_fs.pipelines.compare import NEITHER, compare, comparison_table
 from physicsnemo_fs.pipelines.score import score
-from physicsnemo_fs.pipelines.score_setting import Request, area_mask, threshold
+from physicsnemo_fs.pipelines.score_setting import Request, area_mask, cell_areas, threshold
 from physicsnemo_fs.pipelines.score_store import read_sums
 from physicsnemo_fs.pipelines.scoring import run_score
 
@@ -110,6 +110,22 @@ def test_a_box_may_cross_the_meridian_where_longitudes_jump():
     assert area_mask("a", [-1, 1, -6, 1], grid)[0].tolist() == [False, True, True, False]
 
 
+def test_a_box_holds_the_points_on_its_edges_in_single_precision_too():
+    latitude, longitude = np.meshgrid(np.linspace(40.1, 41.2, 12), np.linspace(-5.1, 6.6, 14), indexing="ij")
+    positions = {"latitude": latitude.astype(np.float32), "longitude": longitude.astype(np.float32)}
+    assert area_mask("a", [40.1, 41.2, -5.1, 6.6], Grid((12, 14), (1.0, 1.0), **positions)).all()
+    assert area_mask("a", [40.2, 40.3, 354.9, 357.6], Grid((12, 14), (1.0, 1.0), **positions)).sum() == 2 * 4
+
+
+def test_cells_of_a_projection_of_equal_areas_weigh_the_same():
+    """Lambert's azimuthal equal-area projection about the pole; longitudes jump within."""
+    y, x = np.meshgrid(np.linspace(-0.4, 0.5, 40), np.linspace(-0.5, 0.4, 50), indexing="ij")
+    latitude = 90 - np.degrees(2 * np.arcsin(np.hypot(x, y) / 2))
+    areas = cell_areas(latitude, np.degrees(np.arctan2(y, x)))
+    np.testing.assert_allclose(areas, 1.0, rtol=3e-3)  # one-sided differences at the edges
+    np.testing.assert_allclose(cell_areas(LATITUDE, LONGITUDE), np.cos(np.radians(LATITUDE)), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("request_options", "message"),
     [
@@ -118,6 +134,9 @@ def test_a_box_may_cross_the_meridian_where_longitudes_jump():
         ({"thresholds": {"tp": ["much"]}}, "must be a number"),
         ({"areas": {"mars": [80, 85, 0, 10]}}, "must hold points of the grid"),
         ({"areas": {"mars": [2, 1, 0, 10]}}, "south < north"),
+        ({"areas": {"mars": [None, 1, 0, 10]}}, "south < north"),
+        ({"areas": {"mars": ["a", 1, 0, 10]}}, "south < north"),
+        ({"thresholds": {"tp": [1.0000001, 1.0000002]}}, "all different: got .* which are named"),
         ({"mask": "none.nc:land"}, "no such file"),
         ({"windows": [4], "thresholds": {"tp": [1]}}, "odd"),
     ],

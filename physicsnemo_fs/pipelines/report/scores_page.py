@@ -34,7 +34,7 @@ def write_scores_report(output: Path, result: ScoreResult) -> Path:
     judged = models[0]
     variables = list(dict.fromkeys(row.variable for row in result.rows if row.model == judged))
     body: list[str] = []
-    with closing(open_source(result.samples, result.truth, result.preset)) as samples:
+    with closing(open_source(result.samples, result.truth, result.preset, result.max_members)) as samples:
         for place, variable in enumerate(variables):
             tag = f"v{place}-" if place else ""
             body += _variable(gather(samples, result, variable=variable, tag=tag, most_times=TIMES_AGAIN), result)
