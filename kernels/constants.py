@@ -35,5 +35,5 @@ def constants(make: MakerT) -> MakerT:
         traced = type(torch.empty(0, device="cpu")) is not torch.Tensor
         return (plain if traced else kept)(*arguments)
 
-    given.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+    given.cache_clear, given.cache_info = kept.cache_clear, kept.cache_info  # type: ignore[attr-defined]
     return given  # type: ignore[return-value]
