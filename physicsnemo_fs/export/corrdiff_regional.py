@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.export.batches import Coordinates, batch_places, lead_hours, require_same, require_whole
+from physicsnemo_fs.export.batches import (
+    Coordinates,
+    batch_places,
+    lead_hours,
+    require_fields,
+    require_same,
+    require_whole,
+)
 from physicsnemo_fs.export.grids import positions
 from physicsnemo_fs.export.naming import statistics
 from physicsnemo_fs.export.package_model import FILES, FUNCTION_SPACE, INVARIANTS, MEMBER_BATCH, PackageModel
@@ -237,8 +244,11 @@ class CorrDiffRegional(CorrDiff):
             Members ``[..., sample, variable, lat, lon]`` and their coordinates.
 
         Raises:
-            InputError: If the coordinates do not fit, or the input of function-space networks has missing values.
+            InputError: If coordinates or shape do not fit, or the input of function-space networks has missing values.
         """
+        wanted = self.input_coords()
+        require_same(coords, wanted)
+        require_fields(x.shape, coords, wanted)
         places = batch_places(coords, x.shape)
         return self._members(x, coords, places=places, hours=lead_hours(coords, x.shape))
 

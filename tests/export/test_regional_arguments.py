@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a CorrDiffRegional accepts: shapes, times, seeds, numbers of members and steps (extra earth2studio)."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from export_runs import exporting
+
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.package import export_package
+
+pytest.importorskip("earth2studio", reason='needs pip install "physicsnemo-fs[earth2studio]"')
+
+from physicsnemo_fs.export import CorrDiffRegional
+
+DAYS = np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]")
+
+
+@pytest.fixture(scope="module")
+def folder(runs, tmp_path_factory):
+    return export_package(exporting(runs("regular_wide"), tmp_path_factory.mktemp("arguments") / "p")).folder
+
+
+@pytest.fixture
+def model(folder):
+    loaded = CorrDiffRegional.from_pretrained(str(folder))
+    loaded.number_of_samples, loaded.number_of_steps, loaded.seed = 2, 2, 0
+    return loaded
+
+
+def inputs(model):
+    wanted = model.input_coords()
+    x = 280.0 * torch.ones(2, 2, len(wanted["lat"]), len(wanted["lon"]))
+    return x, OrderedDict(time=DAYS, **{n: wanted[n] for n in ("variable", "lat", "lon")})
+
+
+def test_fields_that_are_not_on_the_input_grid_are_refused(model):
+    x, coords = inputs(model)
+    for cut in (x[..., :-1, :], x[..., :3], x[:, :1]):
+        with pytest.raises(InputError, match=r"of shape \[time, variable=2, lat=6, lon=10\]: got shape"):
+            model(cut, coords)
+
+
+def test_every_entry_has_its_time(model):
+    x, coords = inputs(model)
+    with pytest.raises(InputError, match="time must have a value for each of the 2 entries"):
+        model(x, OrderedDict(coords, time=DAYS[:1]))
