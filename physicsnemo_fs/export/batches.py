@@ -129,8 +129,8 @@ def require_fields(shape: Sequence[int], coords: Coordinates, wanted: Coordinate
     if len(shape) != len(coords) or tuple(shape[-3:]) != last:
         names = [name for name in coords if name not in LAST] + [f"{n}={m}" for n, m in zip(LAST, last, strict=True)]
         raise InputError(
-            f"the input must be of shape [{', '.join(names)}]: got shape {tuple(shape)}; bring it to the model's "
-            "variables by earth2studio.utils.coords.map_coords and to its grid by physicsnemo_fs.export.workflow.on_grid"
+            f"the input must be of shape [{', '.join(names)}]: got shape {tuple(shape)}; interpolate it by "
+            "physicsnemo_fs.export.workflow.on_grid"
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.arguments import whole
 from physicsnemo_fs.export.batches import (
     Coordinates,
     batch_places,
@@ -54,7 +55,7 @@ class CorrDiffRegional(CorrDiff):
     Attributes:
         number_of_samples: Members.
         number_of_steps: Steps of the reverse diffusion, for packages of ``model_class=regional``.
-        seed: Seed of the first member; ``None`` draws one at every call.
+        seed: Seed of the first member, an integer; ``None`` draws one at every call.
         member_batch: Members a network call; changes results by rounding only.
 
     Example:
@@ -261,7 +262,7 @@ class CorrDiffRegional(CorrDiff):
             found = torch.stack([self._forward(field).float() for field in x])
             return (found[:, 0] if self.one_member else found), output
         require_whole(x, self.input_variables)
-        seed = secrets.randbits(31) if self.seed is None else self.seed
+        seed = secrets.randbits(31) if self.seed is None else whole("seed", self.seed)
         keys = self.function_space.keys(seed, self.number_of_samples, places)
         together = max(1, self.member_batch // self.number_of_samples)
         parts = [slice(i, i + together) for i in range(0, len(x), together)]

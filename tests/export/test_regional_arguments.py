@@ -48,3 +48,13 @@ def test_every_entry_has_its_time(model):
     x, coords = inputs(model)
     with pytest.raises(InputError, match="time must have a value for each of the 2 entries"):
         model(x, OrderedDict(coords, time=DAYS[:1]))
+
+
+def test_a_seed_is_its_value_and_not_its_type(model):
+    x, coords = inputs(model)
+    expected, _ = model(x, coords)
+    model.seed = np.int64(0)
+    assert torch.equal(model(x, coords)[0], expected)
+    model.seed = 1.5
+    with pytest.raises(InputError, match=r"seed must be a whole number: got 1\.5"):
+        model(x, coords)
