@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members that earth2studio wrote, in the layout that ``score_samples.py`` reads."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.integrity import recorded_files
 from physicsnemo_fs.export.package_model import Variable
 from physicsnemo_fs.files import read_json
 from physicsnemo_fs.io.layout import EnsembleSpec
@@ -94,10 +97,16 @@ def _layout(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile,
         output_channels=tuple(v.channel for v in variables),
         input_channels=tuple(truth.channel(name, "input") for name in names),
         member_seeds=tuple(range(first, first + members.sizes["sample"])),
-        provenance={"model_name": "earth2studio", "package": package.name, "checkpoints": metadata[OWN]["checkpoints"]},
+        provenance={"model_name": "earth2studio", "package": package.name, "checkpoints": _checkpoints(metadata)},
         has_truth=truth.has_truth,
         has_regression=truth.has_regression,
     )
+
+
+def _checkpoints(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Give the hashes of the networks, as files of ``generate.py`` name them."""
+    hashes = recorded_files(metadata)
+    return {name: hashes[f"{name}.mdlus"] for name in ("regression", "diffusion")}
 
 
 def _members(members: xr.Dataset, name: str, time: np.datetime64) -> np.ndarray:

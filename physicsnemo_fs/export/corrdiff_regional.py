@@ -24,8 +24,9 @@ from physicsnemo_fs.export.batches import (
     require_whole,
 )
 from physicsnemo_fs.export.grids import positions
-from physicsnemo_fs.export.naming import statistics
-from physicsnemo_fs.export.package_model import FILES, FUNCTION_SPACE, INVARIANTS, MEMBER_BATCH, PackageModel
+from physicsnemo_fs.export.integrity import absent, recorded_files, require_as_exported
+from physicsnemo_fs.export.package_model import FUNCTION_SPACE, MEMBER_BATCH, PackageModel
+from physicsnemo_fs.files import read_record
 from physicsnemo_fs.pipelines.corrdiff_networks import load_denoiser, load_regression
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
 
@@ -83,20 +84,25 @@ class CorrDiffRegional(CorrDiff):
             sigma_max: Largest noise level, for packages of the stock class.
 
         Raises:
-            InputError: If a network is damaged or of a class that is not trusted, or the files contradict each other.
+            InputError: If a network is damaged or of a class that is not trusted, or a file of a package of this
+                project is missing or was changed.
         """
-        metadata = cls._load_json_from_package(package, "metadata.json")
-        if metadata.get("sampler_type") != FUNCTION_SPACE:
-            load_regression(package.resolve("regression.mdlus"))
-            load_denoiser(package.resolve("diffusion.mdlus"))
+        described = _file(package, "metadata.json")
+        metadata = read_record(described)
+        stock = metadata.get("sampler_type") != FUNCTION_SPACE
+        files = {"metadata.json": described}
+        if OWN in metadata or not stock:
+            files |= {name: _file(package, name) for name in recorded_files(metadata)}
+        if stock:
+            if OWN in metadata:
+                require_as_exported(files)
+            load_regression(_file(package, "regression.mdlus"))
+            load_denoiser(_file(package, "diffusion.mdlus"))
             return super().load_model(package, device, sigma_min, sigma_max)
         if sigma_min is not None or sigma_max is not None:
             raise InputError("the noise levels of this package are its own: set sampler.sigma_min, sigma_max on export")
-        names = (*FILES, INVARIANTS) if metadata[OWN]["invariants"] else FILES
-        files = {name: Path(package.resolve(name)) for name in names}
         model = PackageModel.from_files(files, device or "cpu")
-        _require_as_written(model, metadata, cls._load_json_from_package(package, "stats.json"))
-        return cls._of(model, metadata, cls._load_json_from_package(package, "stats.json"), device)
+        return cls._of(model, metadata, read_record(files["stats.json"]), device)
 
     @classmethod
     def _of(
@@ -279,12 +285,8 @@ class CorrDiffRegional(CorrDiff):
         return model.physical(model.members(model.condition(x), keys, self.member_batch, lead_time))
 
 
-def _require_as_written(model: PackageModel, metadata: dict[str, Any], stats: dict[str, Any]) -> None:
-    """Refuse changes to files that the networks' own description overrules: they would have no effect."""
-    if metadata.get("inference_mode", "both") != "both":
-        raise InputError(
-            f"packages of model_class=regional have inference_mode 'both': got {metadata['inference_mode']!r}; use the "
-            "package as it was exported"
-        )
-    if stats != statistics(model):
-        raise InputError("stats.json must be that of the export: it was changed; export again, with data of its units")
+def _file(package: Package, name: str) -> Path:
+    try:
+        return Path(package.resolve(name))
+    except FileNotFoundError as error:
+        raise absent(name, package.root) from error

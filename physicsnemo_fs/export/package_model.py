@@ -19,6 +19,7 @@ from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_co
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions, grid_from_dict, grid_to_dict, located, with_positions
+from physicsnemo_fs.export.integrity import require_as_exported
 from physicsnemo_fs.files import read_json
 from physicsnemo_fs.models.base import sees_lead_time
 from physicsnemo_fs.models.windowed import has_windows
@@ -35,7 +36,14 @@ from physicsnemo_fs.random import member_key
 AS_IT_IS = Conversion()
 MEMBER_BATCH = 16
 """Members a network call."""
-FILES = ("metadata.json", "regression.mdlus", "diffusion.mdlus", "output_latlon_grid.nc", "input_latlon_grid.nc")
+FILES = (
+    "metadata.json",
+    "stats.json",
+    "regression.mdlus",
+    "diffusion.mdlus",
+    "output_latlon_grid.nc",
+    "input_latlon_grid.nc",
+)
 INVARIANTS = "invariants.nc"
 FUNCTION_SPACE = "function space: load with physicsnemo_fs.export.CorrDiffRegional"
 """``sampler_type`` of packages that the stock class must not run: it refuses them with this text."""
@@ -106,7 +114,7 @@ class PackageModel:
         """Read a package that this package's exporter wrote.
 
         Raises:
-            InputError: If it did not, or a network is not to be trusted.
+            InputError: If it did not, a file was changed since, or a network is not to be trusted.
         """
         folder = Path(folder)
         return cls.from_files({name: folder / name for name in (*FILES, INVARIANTS)}, device)
@@ -116,11 +124,11 @@ class PackageModel:
         """Read the files of a package by name: those of ``FILES``, and ``INVARIANTS`` if it has static variables.
 
         Raises:
-            InputError: If the package is of another exporter, or a network is not to be trusted.
+            InputError: If the package is of another exporter, a file was changed since, or a network is not to be
+                trusted.
         """
-        own = read_json(files["metadata.json"]).get(OWN)
-        if own is None:
-            raise InputError(f"{files['metadata.json']} must be of this package's exporter; load it with CorrDiff")
+        require_as_exported(files)
+        own = read_json(files["metadata.json"])[OWN]
         try:
             return cls._described(own, files, device)
         except (KeyError, TypeError) as error:

@@ -20,6 +20,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.collect import to_ensemble_file
 from physicsnemo_fs.export.expressible import choose_class, obstacles
 from physicsnemo_fs.export.grids import positions
+from physicsnemo_fs.export.integrity import with_hashes
 from physicsnemo_fs.export.naming import named
 from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel
@@ -154,7 +155,7 @@ def test_a_package_of_another_version_is_refused(runs, tmp_path):
     folder = export_package(exporting(runs("regular_wide"), tmp_path / "p")).folder
     metadata = json.loads((folder / "metadata.json").read_text())
     metadata["physicsnemo_fs"]["sampler"]["momentum"] = 1.0
-    (folder / "metadata.json").write_text(json.dumps(metadata))
+    (folder / "metadata.json").write_text(json.dumps(with_hashes(metadata, folder)))
     with pytest.raises(InputError, match=r"momentum.*is of 0\.1\.0; update"):
         PackageModel.load(folder)
 
