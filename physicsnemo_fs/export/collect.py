@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members that earth2studio wrote, in the layout that ``score_samples.py`` reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import xarray as xr
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.integrity import recorded_files
+from physicsnemo_fs.export.notes import Note
 from physicsnemo_fs.export.package_model import Variable
 from physicsnemo_fs.files import read_json
 from physicsnemo_fs.io.layout import EnsembleSpec
@@ -19,7 +20,13 @@ from physicsnemo_fs.io.writer import EnsembleWriter
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
 
 
-def to_ensemble_file(written: Path | str, package: Path | str, reference: Path | str, path: Path | str) -> Path:
+def to_ensemble_file(
+    written: Path | str,
+    package: Path | str,
+    reference: Path | str,
+    path: Path | str,
+    seeds: Sequence[int] | None = None,
+) -> Path:
     """Put members of a package, written by earth2studio, beside the truth and input of a file of ``generate.py``.
 
     Names and units are turned back into those of the training.
@@ -29,13 +36,15 @@ def to_ensemble_file(written: Path | str, package: Path | str, reference: Path |
         package: The package that made it.
         reference: File of ``generate.py`` with the times, truth and input.
         path: NetCDF file to write.
+        seeds: Seed of each member; by default what :func:`~physicsnemo_fs.export.workflow.downscale` noted, and
+            otherwise the file says none.
 
     Returns:
         ``path``.
 
     Raises:
-        InputError: If the package is of another exporter, a variable or time is missing, or there are several lead
-            times.
+        InputError: If the package is of another exporter, a variable or time is missing, there are several lead
+            times, or another number of seeds than members.
     """
     own = read_json(Path(package) / "metadata.json").get(OWN)
     if own is None:
@@ -45,7 +54,8 @@ def to_ensemble_file(written: Path | str, package: Path | str, reference: Path |
     with opened as found, EnsembleFile(reference) as truth:
         members = _at_valid_times(found)
         _require(members, variables, truth)
-        with EnsembleWriter(path, _layout(members, variables, truth, Path(package))) as writer:
+        known = Note.read(members.attrs).seeds if seeds is None else list(seeds)
+        with EnsembleWriter(path, _layout(members, variables, truth, Path(package), known)) as writer:
             for index, time in enumerate(truth.times):
                 fields = [v.conversion.undo(_members(members, v.name, time)) for v in variables]
                 writer.write(
@@ -84,9 +94,13 @@ def _require(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile
         raise InputError(f"the output of earth2studio must have the times of the reference: {missing[0]} is not there")
 
 
-def _layout(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile, package: Path) -> EnsembleSpec:
+def _layout(
+    members: xr.Dataset, variables: list[Variable], truth: EnsembleFile, package: Path, seeds: list[int] | None
+) -> EnsembleSpec:
     metadata = read_json(package / "metadata.json")
-    first = 0 if metadata["seed"] is None else int(metadata["seed"])
+    count = members.sizes["sample"]
+    if seeds is not None and len(seeds) != count:
+        raise InputError(f"seeds must be one for each of the {count} members: got {len(seeds)}; give them all, or none")
     names = truth.input_variables
     native = truth.input_native(names[0], 0).shape if names else truth.grid.shape
     return EnsembleSpec(
@@ -96,10 +110,11 @@ def _layout(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile,
         blocks=truth.blocks,
         output_channels=tuple(v.channel for v in variables),
         input_channels=tuple(truth.channel(name, "input") for name in names),
-        member_seeds=tuple(range(first, first + members.sizes["sample"])),
+        member_seeds=tuple(range(count) if seeds is None else seeds),
         provenance={"model_name": "earth2studio", "package": package.name, "checkpoints": _checkpoints(metadata)},
         has_truth=truth.has_truth,
         has_regression=truth.has_regression,
+        seeds_known=seeds is not None,
     )
 
 

@@ -24,7 +24,7 @@ from physicsnemo_fs.export.batches import (
     require_whole,
 )
 from physicsnemo_fs.export.grids import positions
-from physicsnemo_fs.export.integrity import absent, recorded_files, require_as_exported
+from physicsnemo_fs.export.integrity import DESCRIPTION, absent, recorded_files, require_as_exported
 from physicsnemo_fs.export.package_model import FUNCTION_SPACE, MEMBER_BATCH, PackageModel
 from physicsnemo_fs.files import read_record
 from physicsnemo_fs.pipelines.corrdiff_networks import load_denoiser, load_regression
@@ -64,6 +64,7 @@ class CorrDiffRegional(CorrDiff):
     """
 
     function_space: PackageModel | None = None
+    package_hash: str | None = None
     member_batch = MEMBER_BATCH
     one_member = False
 
@@ -132,7 +133,7 @@ class CorrDiffRegional(CorrDiff):
             hr_mean_conditioning=metadata["hr_mean_conditioning"],
             seed=metadata["seed"],
         )
-        loaded.function_space = model
+        loaded.function_space, loaded.package_hash = model, metadata[OWN][DESCRIPTION]
         return loaded
 
     def _register_buffers(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.notes import Note
 
 try:
     from earth2studio.data import fetch_data
@@ -39,7 +40,7 @@ def downscale(
     """Downscale times of a data source with a CorrDiff package and write the members through an IO backend.
 
     The input is interpolated linearly to the model's input grid: the source's own values where that has these points.
-    One time is in memory at a time.
+    One time is in memory at a time. Backends of files also get the members' seeds, as an attribute.
 
     Args:
         model: ``CorrDiff`` or ``CorrDiffRegional``.
@@ -64,6 +65,7 @@ def downscale(
     output = model.output_coords(wanted)
     when = OrderedDict(time=moments) if leads is None else OrderedDict(time=moments, lead_time=leads)
     io.add_array(when | {name: output[name] for name in ("sample", "lat", "lon")}, output["variable"])
+    Note.of(model).write(io)
     for i in range(len(moments)):
         for j in range(1 if leads is None else len(leads)):
             ahead = None if leads is None else leads[j : j + 1]

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from export_runs import exporting
 
 from physicsnemo_fs.errors import InputError
@@ -14,7 +15,11 @@ from physicsnemo_fs.export.package import export_package
 
 pytest.importorskip("earth2studio", reason='needs pip install "physicsnemo-fs[earth2studio]"')
 
+from earth2studio.io import KVBackend, NetCDF4Backend, XarrayBackend, ZarrBackend
+
 from physicsnemo_fs.export import CorrDiffRegional
+from physicsnemo_fs.export.notes import Note
+from physicsnemo_fs.export.workflow import downscale
 
 DAYS = np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]")
 
@@ -58,3 +63,24 @@ def test_a_seed_is_its_value_and_not_its_type(model):
     model.seed = 1.5
     with pytest.raises(InputError, match=r"seed must be a whole number: got 1\.5"):
         model(x, coords)
+
+
+def source_of(model):
+    """Give a data source on the model's grid."""
+    x, coords = inputs(model)
+    array = xr.DataArray(x.numpy(), coords=coords, dims=list(coords))
+    return lambda times, variables: array.sel(time=times, variable=variables)
+
+
+def test_seeds_are_noted_where_a_backend_has_attributes(model, tmp_path):
+    model.seed = np.int64(100)
+    source = source_of(model)
+    with_file = NetCDF4Backend(str(tmp_path / "a.nc"), {"mode": "w"})
+    for io in (with_file, ZarrBackend(str(tmp_path / "a.zarr")), XarrayBackend(), KVBackend()):
+        downscale(model, source, DAYS[:1], io)
+    with_file.close()
+    wanted = Note([100, 101], model.package_hash)
+    with xr.open_dataset(tmp_path / "a.nc") as file, xr.open_zarr(tmp_path / "a.zarr", consolidated=False) as store:
+        assert Note.read(file.attrs) == Note.read(store.attrs) == wanted
+    model.seed = None
+    assert Note.of(model).seeds is None

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""What an IO backend holds, as a file for scoring: seeds, grids, packages and windows that belong together."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from export_runs import exporting, generated
+
+from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.collect import to_ensemble_file
+from physicsnemo_fs.export.notes import ATTRIBUTE
+from physicsnemo_fs.export.package import export_package
+from physicsnemo_fs.io.reader import EnsembleFile
+
+SCALE = {"t2m": 1.0, "tp": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def made(runs, tmp_path_factory):
+    """Give package and samples of a run."""
+    found = {}
+
+    def of(name):
+        if name not in found:
+            folder = tmp_path_factory.mktemp(name)
+            package = export_package(exporting(runs(name), folder / "p")).folder
+            found[name] = package, generated(runs(name), folder / "s.nc", members=2, max_times=2)
+        return found[name]
+
+    return of
+
+
+def as_written(reference):
+    """The members of a samples file as an IO backend holds them."""
+    with EnsembleFile(reference) as file:
+        count = range(len(file.times))
+        fields = {n: np.stack([SCALE[n] * file.prediction(n, i) for i in count]) for n in file.variables}
+        times, grid = file.times, file.grid
+    curved = bool(np.ptp(grid.latitude, axis=1).any())
+    dims = ("time", "sample", "ilat", "ilon") if curved else ("time", "sample", "lat", "lon")
+    places = {"lat": grid.latitude, "lon": grid.longitude % 360}
+    coords = {n: (dims[2:], v) if curved else (n, v[:, 0] if n == "lat" else v[0]) for n, v in places.items()}
+    return xr.Dataset({n: (dims, v) for n, v in fields.items()}, {"time": times, **coords})
+
+
+@pytest.fixture
+def collect(tmp_path):
+    """Collect members that were written; give the file."""
+
+    def run(written, package, reference, **options):
+        written.to_netcdf(tmp_path / "written.nc")
+        return to_ensemble_file(tmp_path / "written.nc", package, reference, tmp_path / "c.nc", **options)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("noted", "options", "expected"),
+    [([100, 101], {}, [100, 101]), (None, {"seeds": [7, 9]}, [7, 9]), (None, {}, None)],
+)
+def test_seeds_are_those_of_the_members_or_unknown(noted, options, expected, made, collect):
+    package, reference = made("regular_wide")
+    written = as_written(reference)
+    written.attrs[ATTRIBUTE] = json.dumps({"seeds": noted, "package": None})
+    with EnsembleFile(collect(written, package, reference, **options)) as file:
+        found = file.seeds
+        assert len(file.members) == 2
+    assert found is None if expected is None else found.tolist() == expected
+
+
+def test_seeds_are_one_for_each_member(made, collect):
+    package, reference = made("regular_wide")
+    with pytest.raises(InputError, match="seeds must be one for each of the 2 members: got 1"):
+        collect(as_written(reference), package, reference, seeds=[1])
