@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.export.integrity import recorded_files
+from physicsnemo_fs.export.grids import Positions, positions, same_places
+from physicsnemo_fs.export.integrity import DESCRIPTION, recorded_files
 from physicsnemo_fs.export.notes import Note
-from physicsnemo_fs.export.package_model import Variable
+from physicsnemo_fs.export.package_model import Variable, read_positions
 from physicsnemo_fs.files import read_json
 from physicsnemo_fs.io.layout import EnsembleSpec
 from physicsnemo_fs.io.reader import EnsembleFile
@@ -44,7 +45,8 @@ def to_ensemble_file(
 
     Raises:
         InputError: If the package is of another exporter, a variable or time is missing, there are several lead
-            times, or another number of seeds than members.
+            times, another number of seeds than members, or members, package and reference are of different grids or
+            packages.
     """
     own = read_json(Path(package) / "metadata.json").get(OWN)
     if own is None:
@@ -54,6 +56,7 @@ def to_ensemble_file(
     with opened as found, EnsembleFile(reference) as truth:
         members = _at_valid_times(found)
         _require(members, variables, truth)
+        _require_same_grid(members, variables[0].name, Path(package), truth)
         known = Note.read(members.attrs).seeds if seeds is None else list(seeds)
         with EnsembleWriter(path, _layout(members, variables, truth, Path(package), known)) as writer:
             for index, time in enumerate(truth.times):
@@ -92,6 +95,24 @@ def _require(members: xr.Dataset, variables: list[Variable], truth: EnsembleFile
     missing = [str(t) for t in truth.times if _whole_seconds(t) not in times]
     if missing:
         raise InputError(f"the output of earth2studio must have the times of the reference: {missing[0]} is not there")
+
+
+def _require_same_grid(members: xr.Dataset, name: str, package: Path, truth: EnsembleFile) -> None:
+    maker, own = Note.read(members.attrs).package, read_json(package / "metadata.json")[OWN].get(DESCRIPTION)
+    if maker not in (None, own):
+        raise InputError(f"members must be collected with the package that made them: {package} is another; give that")
+    wanted = positions(truth.grid)
+    grids = {} if maker else {f"the package {package}": read_positions(package / "output_latlon_grid.nc")}
+    if {"lat", "lon"} <= set(members.variables):
+        grids["the output of earth2studio"] = Positions(members["lat"].values, members["lon"].values % 360.0)
+    for what, found in grids.items():
+        if not same_places(found, wanted):
+            raise InputError(
+                f"{what} must be on the grid of the reference, {wanted}: it is on {found}; give what belongs together"
+            )
+    shape = members[name].transpose("sample", "time", ...).shape[2:]
+    if shape != truth.grid.shape:
+        raise InputError(f"the output of earth2studio must have the reference's {truth.grid.shape} points: got {shape}")
 
 
 def _layout(

@@ -147,7 +147,7 @@ class PackageModel:
         for name, network in (("mean", regression), ("denoiser", denoiser)):
             if has_windows(network):
                 network.set_windows(**own["windows"][name])
-        grid = with_positions(grid_from_dict(own["grid"]), _read_positions(files["output_latlon_grid.nc"]))
+        grid = with_positions(grid_from_dict(own["grid"]), read_positions(files["output_latlon_grid.nc"]))
         statics = tuple(Variable.from_dict(record) for record in own["invariants"])
         return cls(
             regression,
@@ -271,14 +271,15 @@ def _windows(network: object) -> dict[str, Any] | None:
     return {name: getattr(network, name) for name in ("overlap", "margin", "max_patch_per_gpu")}
 
 
-def _read_positions(path: Path) -> Positions:
+def read_positions(path: Path) -> Positions:
+    """Give the latitudes and longitudes in a grid file of a package."""
     with xr.open_dataset(path) as file:
         return Positions(file["lat"].values, file["lon"].values)
 
 
 def _coarse_grid(grid: Grid, path: Path) -> Grid:
     """Give the coarse grid with its positions, those of a ring around it left out."""
-    found = _read_positions(path)
+    found = read_positions(path)
     if found.shape != grid.shape:
         found = Positions(*(v[(slice(1, -1),) * v.ndim] for v in (found.latitude, found.longitude)))
     return with_positions(grid, found)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.export.grids import NEAR
 from physicsnemo_fs.export.notes import Note
 
 try:
@@ -24,9 +25,6 @@ except ImportError as error:
         f"this workflow needs earth2studio, which is not whole here ({error}): "
         'pip install "physicsnemo-fs[earth2studio]"'
     ) from error
-
-SAME = 1e-4
-"""Degrees within which points are the same: ten metres, and rounding of float32 coordinates."""
 
 
 def downscale(
@@ -168,7 +166,7 @@ def bilinear(
     x, longitude = _rising(x, -1, np.unwrap(longitude, period=360.0), "longitudes")
     if np.isclose(longitude[-1] + (longitude[1] - longitude[0]) - longitude[0], 360.0):
         x, longitude = torch.cat([x, x[..., :1]], dim=-1), np.append(longitude, longitude[0] + 360.0)
-    start = longitude[0] - SAME
+    start = longitude[0] - NEAR
     north, east = _mesh(new_latitude, (new_longitude - start) % 360.0 + start)
     (rows, down), (columns, across) = _between(latitude, north, x), _between(longitude, east, x)
     upper = x[..., rows, columns] * (1 - across) + x[..., rows, columns + 1] * across
@@ -177,7 +175,7 @@ def bilinear(
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.allclose(one, other, rtol=0.0, atol=SAME)
+    return np.allclose(one, other, rtol=0.0, atol=NEAR)
 
 
 def _rising(x: Tensor, dim: int, axis: np.ndarray, name: str) -> tuple[Tensor, np.ndarray]:
@@ -201,5 +199,5 @@ def _between(axis: np.ndarray, places: np.ndarray, like: Tensor) -> tuple[Tensor
     """Give for each place the point of an axis before it, and the share of the way to the next; NaN outside."""
     left = np.clip(np.searchsorted(axis, places, side="right") - 1, 0, len(axis) - 2)
     share = (places - axis[left]) / (axis[left + 1] - axis[left])
-    share[(places < axis[0] - SAME) | (places > axis[-1] + SAME)] = np.nan
+    share[(places < axis[0] - NEAR) | (places > axis[-1] + NEAR)] = np.nan
     return torch.from_numpy(left).to(like.device), torch.from_numpy(share).to(like)

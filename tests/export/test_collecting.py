@@ -75,3 +75,30 @@ def test_seeds_are_one_for_each_member(made, collect):
     package, reference = made("regular_wide")
     with pytest.raises(InputError, match="seeds must be one for each of the 2 members: got 1"):
         collect(as_written(reference), package, reference, seeds=[1])
+
+
+def test_members_package_and_reference_are_of_one_grid(made, collect):
+    package, reference = made("regular_wide")
+    other, elsewhere = made("greenwich")
+    written = as_written(reference)
+    collect(written.assign_coords(lon=written.lon - 360), package, reference)
+    with pytest.raises(InputError, match=r"the package \S+ must be on the grid of the reference, 24 x 40 points from"):
+        collect(written, other, reference)
+    with pytest.raises(InputError, match=r"must be on the grid of the reference"):
+        collect(written, package, elsewhere)
+    with pytest.raises(
+        InputError, match=r"output of earth2studio must be on the grid .*: it is on 24 x 40 points from 41"
+    ):
+        collect(written.assign_coords(lat=written.lat + 1), package, reference)
+    with pytest.raises(InputError, match=r"output of earth2studio must be on the grid .*: it is on 23 x 40 points"):
+        collect(written.isel(lat=slice(23)), package, reference)
+    with pytest.raises(InputError, match=r"must have the reference's \(24, 40\) points: got \(23, 40\)"):
+        collect(written.isel(lat=slice(23)).drop_vars(["lat", "lon"]), package, reference)
+
+
+def test_members_are_collected_with_the_package_that_made_them(made, collect):
+    package, reference = made("regular_wide")
+    written = as_written(reference)
+    written.attrs[ATTRIBUTE] = json.dumps({"seeds": [0, 1], "package": "another"})
+    with pytest.raises(InputError, match=r"must be collected with the package that made them: .* is another"):
+        collect(written, package, reference)
