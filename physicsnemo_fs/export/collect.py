@@ -132,11 +132,22 @@ def _layout(
         output_channels=tuple(v.channel for v in variables),
         input_channels=tuple(truth.channel(name, "input") for name in names),
         member_seeds=tuple(range(count) if seeds is None else seeds),
-        provenance={"model_name": "earth2studio", "package": package.name, "checkpoints": _checkpoints(metadata)},
+        provenance={
+            "model_name": "earth2studio",
+            "package": package.name,
+            "checkpoints": _checkpoints(metadata),
+            **_windows(metadata[OWN], truth),
+        },
         has_truth=truth.has_truth,
         has_regression=truth.has_regression,
         seeds_known=seeds is not None,
     )
+
+
+def _windows(own: Mapping[str, Any], truth: EnsembleFile) -> dict[str, Any]:
+    """Give the windows that members of the reference's grid are made of; at another resolution they are others."""
+    found = own.get("patches")
+    return {"patches": found} if found and tuple(found["shape"]) == truth.grid.shape else {}
 
 
 def _checkpoints(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from physicsnemo_fs.pipelines.corrdiff_networks import (
     load_regression,
 )
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
+from physicsnemo_fs.pipelines.generation.networks import windows_of
 from physicsnemo_fs.pipelines.member_sources import make_sampler
 from physicsnemo_fs.random import member_key
 
@@ -261,6 +262,7 @@ class PackageModel:
             "grid": grid_to_dict(self.grid),
             "region": self.region,
             "windows": {"mean": _windows(self.regression), "denoiser": _windows(self.denoiser)},
+            **windows_of((self.denoiser, self.regression), self.grid.shape),
         }
 
 

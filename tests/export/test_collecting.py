@@ -102,3 +102,9 @@ def test_members_are_collected_with_the_package_that_made_them(made, collect):
     written.attrs[ATTRIBUTE] = json.dumps({"seeds": [0, 1], "package": "another"})
     with pytest.raises(InputError, match=r"must be collected with the package that made them: .* is another"):
         collect(written, package, reference)
+
+
+def test_windows_are_said_as_generate_says_them(made, collect):
+    package, reference = made("windows")
+    with EnsembleFile(reference) as theirs, EnsembleFile(collect(as_written(reference), package, reference)) as ours:
+        assert ours.provenance["patches"] == theirs.provenance["patches"]
