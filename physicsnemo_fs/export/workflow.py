@@ -20,6 +20,7 @@ try:
     from earth2studio.utils.coords import split_coords
     from earth2studio.utils.interp import LatLonInterpolation
     from earth2studio.utils.time import to_time_array
+    from scipy.spatial import cKDTree
 except ImportError as error:
     raise ImportError(
         f"this workflow needs earth2studio, which is not whole here ({error}): "
@@ -118,7 +119,7 @@ def read_input(
 
 
 def on_grid(x: Float[Tensor, "*lead y x"], there: Sequence[np.ndarray], here: Sequence[np.ndarray]) -> Tensor:
-    """Interpolate fields linearly to another grid; NaN outside. The same grid gives the same values.
+    """Interpolate fields linearly to another grid; NaN outside. Points that both grids have keep their values.
 
     Args:
         x: Fields.
@@ -133,9 +134,11 @@ def on_grid(x: Float[Tensor, "*lead y x"], there: Sequence[np.ndarray], here: Se
     middle = float(here[1].flat[here[1].size // 2])
     (north, east), (new_north, new_east) = there, _mesh(*here)
     east, new_east = ((lon - middle + 180.0) % 360.0 - 180.0 for lon in (east, new_east))
-    if north.shape == new_north.shape and _same(north, new_north) and _same(east, new_east):
-        return x
-    return LatLonInterpolation(north, east, new_north, new_east).to(x.device)(x)
+    shared, point = (torch.from_numpy(v).to(x.device) for v in _shared(north, east, new_north, new_east))
+    taken = x.flatten(-2)[..., point]
+    if bool(shared.all()):
+        return taken
+    return torch.where(shared, taken, LatLonInterpolation(north, east, new_north, new_east).to(x.device)(x))
 
 
 def bilinear(
@@ -174,8 +177,13 @@ def bilinear(
     return upper * (1 - down) + lower * down
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.allclose(one, other, rtol=0.0, atol=NEAR)
+def _shared(
+    north: np.ndarray, east: np.ndarray, new_north: np.ndarray, new_east: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give for each new point whether a grid has it, in whatever order, and the number of the nearest point."""
+    tree = cKDTree(np.stack([north.ravel(), east.ravel()], axis=-1))
+    distance, point = tree.query(np.stack([new_north, new_east], axis=-1))
+    return distance < NEAR, point
 
 
 def _rising(x: Tensor, dim: int, axis: np.ndarray, name: str) -> tuple[Tensor, np.ndarray]:
