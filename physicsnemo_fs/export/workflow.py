@@ -148,7 +148,9 @@ def bilinear(
     new_latitude: np.ndarray,
     new_longitude: np.ndarray,
 ) -> Tensor:
-    """Interpolate fields of a regular grid, round the globe where it is whole; NaN outside.
+    """Interpolate fields of a regular grid, round the globe where it is whole; NaN outside and beside missing values.
+
+    A point that both grids have keeps its value, whatever is missing beside it.
 
     Args:
         x: Fields.
@@ -172,9 +174,9 @@ def bilinear(
     start = longitude[0] - NEAR
     north, east = _mesh(new_latitude, (new_longitude - start) % 360.0 + start)
     (rows, down), (columns, across) = _between(latitude, north, x), _between(longitude, east, x)
-    upper = x[..., rows, columns] * (1 - across) + x[..., rows, columns + 1] * across
-    lower = x[..., rows + 1, columns] * (1 - across) + x[..., rows + 1, columns + 1] * across
-    return upper * (1 - down) + lower * down
+    upper = _mixed(x[..., rows, columns], x[..., rows, columns + 1], across)
+    lower = _mixed(x[..., rows + 1, columns], x[..., rows + 1, columns + 1], across)
+    return _mixed(upper, lower, down)
 
 
 def _shared(
@@ -203,9 +205,19 @@ def _mesh(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.n
     return north, east
 
 
+def _mixed(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """Go a share of the way from one value to the other; what has no share may be missing."""
+    return torch.where(share == 1, second, first * (1 - share) + torch.where(share == 0, 0.0, second * share))
+
+
 def _between(axis: np.ndarray, places: np.ndarray, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Give for each place the point of an axis before it, and the share of the way to the next; NaN outside."""
+    """Give for each place the point of an axis before it, and the share of the way to the next; NaN outside.
+
+    Places at a point, to rounding, have a share of 0 or 1.
+    """
     left = np.clip(np.searchsorted(axis, places, side="right") - 1, 0, len(axis) - 2)
     share = (places - axis[left]) / (axis[left + 1] - axis[left])
+    share[np.abs(places - axis[left]) < NEAR] = 0.0
+    share[np.abs(places - axis[left + 1]) < NEAR] = 1.0
     share[(places < axis[0] - NEAR) | (places > axis[-1] + NEAR)] = np.nan
     return torch.from_numpy(left).to(like.device), torch.from_numpy(share).to(like)
