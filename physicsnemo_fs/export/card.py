@@ -12,7 +12,7 @@ import physicsnemo_fs
 from physicsnemo_fs.config import ExportConfig
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.finished_run import FinishedRun
-from physicsnemo_fs.export.grids import Positions
+from physicsnemo_fs.export.grids import Positions, ringed
 from physicsnemo_fs.export.naming import package_channel
 from physicsnemo_fs.export.package_model import PackageModel, Variable
 from physicsnemo_fs.export.self_test import SelfTest
@@ -66,7 +66,7 @@ def model_card(
         *_rows("output", model.outputs),
         "",
         f"- Trained on: {_source(record)}",
-        f"- Input grid: {_described(coarse)}",
+        f"- Input grid: {_input_grid(coarse, model_class)}",
         f"- Output grid: {_described(output)}",
         *_windows(model),
         f"- Noise: {model.denoiser.noise['kernel']['kind']}; {config.sampler.solver}, {config.sampler.num_steps} steps",
@@ -136,6 +136,16 @@ def _rows(role: str, variables: Sequence[Variable]) -> list[str]:
         moments = f"{channel.mean:.6g}{of} | {channel.std:.6g}{of}"
         rows.append(f"| {role} | {variable.name} | {channel.unit} | {moments} | {trained} |")
     return rows
+
+
+def _input_grid(coarse: Positions, model_class: str) -> str:
+    if model_class != "stock":
+        return _described(coarse)
+    size = " x ".join(map(str, coarse.shape))
+    return (
+        f"{_described(ringed(coarse))}: one more row and column on every side than the {size} points of the training, "
+        "which a package of `model_class=regional` does without"
+    )
 
 
 def _described(found: Positions) -> str:

@@ -27,6 +27,12 @@ except ImportError as error:
         'pip install "physicsnemo-fs[earth2studio]"'
     ) from error
 
+WIDER = "give one that reaches further"
+NO_RING = (
+    "export with model_class=regional: packages of the stock class need one more row and column on every side than the "
+    "training's coarse grid"
+)
+
 
 def downscale(
     model: Any,
@@ -62,13 +68,14 @@ def downscale(
     model = model.to(device)
     wanted = model.input_coords()
     output = model.output_coords(wanted)
+    remedy = WIDER if getattr(model, "function_space", None) else f"{WIDER}, or {NO_RING}"
     when = OrderedDict(time=moments) if leads is None else OrderedDict(time=moments, lead_time=leads)
     io.add_array(when | {name: output[name] for name in ("sample", "lat", "lon")}, output["variable"])
     Note.of(model).write(io)
     for i in range(len(moments)):
         for j in range(1 if leads is None else len(leads)):
             ahead = None if leads is None else leads[j : j + 1]
-            members, coords = model(*read_input(source, moments[i : i + 1], wanted, device, ahead))
+            members, coords = model(*read_input(source, moments[i : i + 1], wanted, device, ahead, remedy))
             io.write(*split_coords(members, coords))
     return io
 
@@ -79,6 +86,7 @@ def read_input(
     wanted: OrderedDict,
     device: torch.device | str = "cpu",
     lead_times: np.ndarray | None = None,
+    remedy: str = WIDER,
 ) -> tuple[Tensor, OrderedDict]:
     """Read a model's input from a data source, on the model's grid.
 
@@ -88,6 +96,7 @@ def read_input(
         wanted: The model's input coordinates.
         device: Device of the result.
         lead_times: Lead times, ``timedelta64``; none for analyses.
+        remedy: What to do about a source that does not cover the grid, for the message.
 
     Returns:
         Fields ``[time, variable, lat, lon]``, or with lead times ``[time, lead_time, variable, lat, lon]``, and their
@@ -110,7 +119,7 @@ def read_input(
     if not bool(torch.isfinite(x).all()):
         raise InputError(
             f"the data source must cover the input grid, {wanted['lat'].min():g} to {wanted['lat'].max():g} °N and "
-            f"{wanted['lon'].min():g} to {wanted['lon'].max():g} °E, without missing values: it does not at {times[0]}"
+            f"{wanted['lon'].min():g} to {wanted['lon'].max():g} °E, without missing values: it does not at {times[0]}; {remedy}"
         )
     places = {name: wanted[name] for name in ("variable", "lat", "lon")}
     if lead_times is None:

@@ -172,6 +172,15 @@ def test_sources_that_do_not_fit_are_refused(made):
         run(da.isel(lon=[0, 2, 1, 3, 4, 5, 6, 7, 8, 9]))
 
 
+def test_a_source_without_the_ring_of_the_stock_class_is_told_of_the_other_class(made):
+    package, _, coarse = made("white_square")
+    with xr.open_dataarray(coarse) as array:
+        da = array.load().isel(x=slice(1, -1), y=slice(1, -1))
+    model = CorrDiff.from_pretrained(str(package))
+    with pytest.raises(InputError, match=r"cover the input grid.*or export with model_class=regional: .* one more row"):
+        downscale(model, lambda times, names: da.sel(time=times, variable=names), da["time"].values[:1], KVBackend())
+
+
 def test_batches_of_times_leads_and_driving_members_are_members_of_their_own(made):
     """Every leading dimension but time and lead time has noise of its own; time and lead time give the valid time."""
     package, samples, coarse = made("regular_wide")

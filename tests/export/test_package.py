@@ -50,6 +50,8 @@ def test_a_white_model_on_a_square_curvilinear_grid_is_for_the_stock_class(runs,
     assert "CC-BY-4.0" in card
     assert "from earth2studio.models.dx import CorrDiff" in card
     assert "Trained on: dataset=netcdf (weather.nc)" in card
+    assert "Input grid: 10 x 10 points" in card
+    assert "one more row and column on every side than the 8 x 8 points of the training" in card
     assert not list(tmp_path.glob(".*"))
 
 
