@@ -13,7 +13,7 @@ from physicsnemo_fs.config import ExportConfig
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.finished_run import FinishedRun
 from physicsnemo_fs.export.grids import Positions, ringed
-from physicsnemo_fs.export.naming import package_channel
+from physicsnemo_fs.export.naming import package_channel, package_unit
 from physicsnemo_fs.export.package_model import PackageModel, Variable
 from physicsnemo_fs.export.self_test import SelfTest
 from physicsnemo_fs.models.windowed import has_windows
@@ -132,9 +132,9 @@ def _rows(role: str, variables: Sequence[Variable]) -> list[str]:
         channel = package_channel(variable)
         trained = f"{variable.channel.name} [{variable.channel.unit}]"
         kind = variable.channel.warp.to_dict()["kind"]
-        of = "" if kind == "identity" else f" of its {kind}"
+        of = "" if kind == "identity" else f" of its {kind}, in {variable.channel.unit}"
         moments = f"{channel.mean:.6g}{of} | {channel.std:.6g}{of}"
-        rows.append(f"| {role} | {variable.name} | {channel.unit} | {moments} | {trained} |")
+        rows.append(f"| {role} | {variable.name} | {package_unit(variable)} | {moments} | {trained} |")
     return rows
 
 

@@ -62,7 +62,10 @@ def test_everything_else_is_for_the_regional_class_and_the_stock_class_refuses_i
     assert exported.test.error <= 1e-5
     metadata = json.loads((exported.folder / "metadata.json").read_text())
     assert metadata["sampler_type"] == FUNCTION_SPACE
-    assert "CorrDiffRegional" in (exported.folder / "README.md").read_text()
+    card = (exported.folder / "README.md").read_text()
+    assert "CorrDiffRegional" in card
+    assert "| output | tp | m | " in card  # metres, whatever the training had
+    assert (" of its log1p, in mm | " in card) == (name == "transformed")
 
 
 @pytest.mark.parametrize(
