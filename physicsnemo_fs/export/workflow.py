@@ -4,9 +4,11 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -53,16 +55,16 @@ def downscale(
         times: Times to downscale.
         io: IO backend of earth2studio: ``NetCDF4Backend``, ``ZarrBackend`` ...
         device: Where to run.
-        lead_times: Of forecasts that started at ``times``, ``timedelta64``.
+        lead_times: Of forecasts that started at ``times``: ``timedelta64``, or text such as ``"12h"``.
 
     Returns:
         The backend, with ``(time, sample, ...)`` or ``(time, lead_time, sample, ...)`` arrays by variable.
 
     Raises:
-        InputError: If there is no time, or the source does not cover the input grid.
+        InputError: If there is no time, a lead time has no unit, or the source does not cover the input grid.
     """
     moments = to_time_array(list(times))
-    leads = None if lead_times is None else np.asarray(list(lead_times), "timedelta64[s]")
+    leads = None if lead_times is None else np.asarray([_lead(v) for v in lead_times], "timedelta64[s]")
     if not len(moments) or (leads is not None and not len(leads)):
         raise InputError("downscaling needs at least one time, and one lead time if any: got none")
     model = model.to(device)
@@ -70,7 +72,7 @@ def downscale(
     output = model.output_coords(wanted)
     remedy = WIDER if getattr(model, "function_space", None) else f"{WIDER}, or {NO_RING}"
     when = OrderedDict(time=moments) if leads is None else OrderedDict(time=moments, lead_time=leads)
-    io.add_array(when | {name: output[name] for name in ("sample", "lat", "lon")}, output["variable"])
+    io.add_array(when | {n: output[n] for n in ("sample", "lat", "lon") if n in output}, output["variable"])
     Note.of(model).write(io)
     for i in range(len(moments)):
         for j in range(1 if leads is None else len(leads)):
@@ -78,6 +80,16 @@ def downscale(
             members, coords = model(*read_input(source, moments[i : i + 1], wanted, device, ahead, remedy))
             io.write(*split_coords(members, coords))
     return io
+
+
+def _lead(given: Any) -> np.timedelta64:
+    bare = isinstance(given, str) and given.strip().lstrip("+-").replace(".", "").isdigit()
+    if bare or not isinstance(given, str | timedelta | np.timedelta64):
+        raise InputError(f"lead times must have a unit: got {given!r}; give np.timedelta64(12, 'h') or '12h'")
+    try:
+        return pd.Timedelta(given).to_timedelta64()
+    except ValueError as error:
+        raise InputError(f"lead times must be lengths of time such as '12h': got {given!r} ({error})") from error
 
 
 def read_input(
@@ -119,7 +131,8 @@ def read_input(
     if not bool(torch.isfinite(x).all()):
         raise InputError(
             f"the data source must cover the input grid, {wanted['lat'].min():g} to {wanted['lat'].max():g} °N and "
-            f"{wanted['lon'].min():g} to {wanted['lon'].max():g} °E, without missing values: it does not at {times[0]}; {remedy}"
+            f"{wanted['lon'].min():g} to {wanted['lon'].max():g} °E, without missing values: it does not at "
+            f"{times[0]}; {remedy}"
         )
     places = {name: wanted[name] for name in ("variable", "lat", "lon")}
     if lead_times is None:
