@@ -194,21 +194,33 @@ class CorrDiffRegional(CorrDiff):
 
         Raises:
             KeyError: If a dimension is missing.
-            ValueError: If variables, their order or the grid are not those of :meth:`input_coords`.
+            ValueError: If variables, their order or the grid are not those of :meth:`input_coords`, or an attribute
+                is no number that it may be.
         """
         require_same(input_coords, self.input_coords())
+        self._require_numbers()
         found = super().output_coords(input_coords)
         if self.one_member:
             del found["sample"]
         return found
+
+    def _require_numbers(self) -> None:
+        whole("number_of_samples", self.number_of_samples, 1)
+        whole("number_of_steps", self.number_of_steps, 2 if self.function_space is None else 1)
+        whole("member_batch", self.member_batch, 1)
+        if self.seed is not None:
+            whole("seed", self.seed)
 
     def single(self, member: int = 0) -> "CorrDiffRegional":
         """Give a model of one member and without the dimension ``sample``, as ``earth2studio.run.diagnostic`` needs it.
 
         Args:
             member: Which one: its seed is ``seed + member``.
+
+        Raises:
+            InputError: If it is no whole number.
         """
-        seed = None if self.seed is None else self.seed + member
+        seed = None if self.seed is None else whole("seed", self.seed) + whole("member", member, 0)
         return self._changed(number_of_samples=1, seed=seed, one_member=True)
 
     def _changed(self, **attributes: Any) -> "CorrDiffRegional":
@@ -221,11 +233,11 @@ class CorrDiffRegional(CorrDiff):
         """Give the same model with its output on another grid of the domain: a seed is one field at every resolution.
 
         Raises:
-            InputError: If the package is not of function-space networks.
+            InputError: If the package is not of function-space networks, or a number of points is no whole number.
         """
         if self.function_space is None:
             raise InputError("only packages of model_class=regional have an output at other resolutions")
-        model = self.function_space.at_resolution((height, width))
+        model = self.function_space.at_resolution((whole("height", height, 1), whole("width", width, 1)))
         fine = positions(model.grid)
         changed = self._changed(function_space=model)
         changed._set_output(
@@ -257,8 +269,8 @@ class CorrDiffRegional(CorrDiff):
         wanted = self.input_coords()
         require_same(coords, wanted)
         require_fields(x.shape, coords, wanted)
-        places = batch_places(coords, x.shape)
-        return self._members(x, coords, places=places, hours=lead_hours(coords, x.shape))
+        hours = lead_hours(coords, x.shape)
+        return self._members(x, coords, places=batch_places(coords, x.shape), hours=hours)
 
     @batch_func()
     def _members(

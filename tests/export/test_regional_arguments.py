@@ -84,3 +84,44 @@ def test_seeds_are_noted_where_a_backend_has_attributes(model, tmp_path):
         assert Note.read(file.attrs) == Note.read(store.attrs) == wanted
     model.seed = None
     assert Note.of(model).seeds is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number_of_samples", 0), ("number_of_samples", -1), ("number_of_samples", 2.5), ("member_batch", 0),
+        ("number_of_steps", 0), ("number_of_steps", 2.5),
+    ],
+)  # fmt: skip
+def test_numbers_that_an_attribute_cannot_be_are_refused(name, value, model):
+    x, coords = inputs(model)
+    setattr(model, name, value)
+    with pytest.raises(InputError, match=rf"{name} must be a whole number of 1 or more: got {value}"):
+        model(x, coords)
+    with pytest.raises(InputError, match="height must be a whole number of 1 or more"):
+        model.at_resolution(48.0, 80.0)
+
+
+def test_lead_times_have_a_unit(model):
+    source, io = source_of(model), KVBackend()
+    for bare in (12, 12.0, "12", np.int64(12)):
+        with pytest.raises(InputError, match="lead times must have a unit: got"):
+            downscale(model, source, DAYS[:1], io, lead_times=[bare])
+    with pytest.raises(InputError, match="such as '12h': got 'soon'"):
+        downscale(model, source, DAYS[:1], io, lead_times=["soon"])
+    downscale(model, source, DAYS[:1] - np.timedelta64(24, "h"), io, lead_times=["24h"])
+    assert np.asarray(io["t2m"]).shape[:3] == (1, 1, 2)
+    x, coords = inputs(model)
+    places = OrderedDict(
+        time=DAYS[:1], lead_time=np.array([12.0]), **{n: coords[n] for n in ("variable", "lat", "lon")}
+    )
+    with pytest.raises(InputError, match="lead_time must hold timedelta64"):
+        model(x[:1, None], places)
+
+
+def test_one_member_is_written_without_the_dimension_of_samples(model):
+    io, whole = KVBackend(), KVBackend()
+    downscale(model, source_of(model), DAYS[:1], whole)
+    downscale(model.single(1), source_of(model), DAYS[:1], io)
+    found, expected = np.asarray(io["t2m"]), np.asarray(whole["t2m"])[:, 1]
+    assert np.allclose(found, expected, rtol=1e-6)
