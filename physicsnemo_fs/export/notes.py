@@ -35,7 +35,7 @@ class Note:
 
     def write(self, io: Any) -> None:
         """Write the note to an IO backend, if its kind holds attributes."""
-        root = getattr(io, "root", None)
+        root: Any = getattr(io, "root", None)
         text = json.dumps(asdict(self))
         if hasattr(root, "setncattr"):
             root.setncattr(ATTRIBUTE, text)
