@@ -27,6 +27,7 @@ def to_ensemble_file(
     reference: Path | str,
     path: Path | str,
     seeds: Sequence[int] | None = None,
+    replace: bool = False,
 ) -> Path:
     """Put members of a package, written by earth2studio, beside the truth and input of a file of ``generate.py``.
 
@@ -39,15 +40,18 @@ def to_ensemble_file(
         path: NetCDF file to write.
         seeds: Seed of each member; by default what :func:`~physicsnemo_fs.export.workflow.downscale` noted, and
             otherwise the file says none.
+        replace: Whether a file that is there may be overwritten.
 
     Returns:
         ``path``.
 
     Raises:
-        InputError: If the package is of another exporter, a variable or time is missing, there are several lead
-            times, another number of seeds than members, or members, package and reference are of different grids or
-            packages.
+        InputError: If ``path`` is there, the package is of another exporter, a variable or time is missing, there are
+            several lead times, another number of seeds than members, or members, package and reference are of
+            different grids or packages.
     """
+    if Path(path).exists() and not replace:
+        raise InputError(f"{path} is there already: choose another file, or replace=True")
     own = read_json(Path(package) / "metadata.json").get(OWN)
     if own is None:
         raise InputError(f"{package} must be a package of this package's exporter: it is not")

@@ -52,6 +52,7 @@ def collect(tmp_path):
 
     def run(written, package, reference, **options):
         written.to_netcdf(tmp_path / "written.nc")
+        (tmp_path / "c.nc").unlink(missing_ok=True)
         return to_ensemble_file(tmp_path / "written.nc", package, reference, tmp_path / "c.nc", **options)
 
     return run
@@ -108,3 +109,12 @@ def test_windows_are_said_as_generate_says_them(made, collect):
     package, reference = made("windows")
     with EnsembleFile(reference) as theirs, EnsembleFile(collect(as_written(reference), package, reference)) as ours:
         assert ours.provenance["patches"] == theirs.provenance["patches"]
+
+
+def test_a_file_that_is_there_is_overwritten_on_request_only(made, collect, tmp_path):
+    package, reference = made("regular_wide")
+    written = as_written(reference)
+    collected = collect(written, package, reference)
+    with pytest.raises(InputError, match=r"c\.nc is there already: choose another file, or replace=True"):
+        to_ensemble_file(tmp_path / "written.nc", package, reference, collected)
+    assert to_ensemble_file(tmp_path / "written.nc", package, reference, collected, replace=True) == collected

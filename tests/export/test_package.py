@@ -73,7 +73,7 @@ def test_everything_else_is_for_the_regional_class_and_the_stock_class_refuses_i
     [
         ("coloured_square", r"coloured noise.*CorrDiffRegional loads, or allow_white_latents=true"),
         ("regular_wide", r"one latitude a row.*model_class=regional"),
-        ("transformed", r"not square.*tp have a transform.*model_class=regional, which \S+ loads$"),
+        ("transformed", r"not square.*only: transformed are tp; use model_class=regional, which \S+ loads$"),
         ("white_square", r"keeps noise levels within the network's"),
         ("frames", r"fields of one time: got the input 't2m@-1'.*dataset.window_size=0"),
     ],
