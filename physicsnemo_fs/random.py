@@ -4,7 +4,9 @@
 
 import hashlib
 import math
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Complex128, Int64
@@ -23,10 +25,14 @@ def derive_key(*coordinates: int | str) -> int:
     """Give a 64-bit key that depends on every coordinate and on their order, and on nothing else.
 
     Args:
-        coordinates: What identifies the draw, for example ``(seed, "training-noise", epoch, sample, draw)``.
+        coordinates: What identifies the draw, for example ``(seed, "training-noise", epoch, sample, draw)``. Integers
+            of numpy and torch are the integers that they are equal to.
 
     Returns:
         An integer in [0, 2**63), the same on every machine and in every process.
+
+    Raises:
+        InputError: If a coordinate is neither an integer nor text.
 
     Example:
         >>> derive_key(0, "noise", 1) == derive_key(0, "noise", 1)
@@ -34,8 +40,15 @@ def derive_key(*coordinates: int | str) -> int:
         >>> derive_key(0, "noise", 1) == derive_key(0, "noise", 2)
         False
     """
-    text = "\x1f".join(f"{type(c).__name__}:{c}" for c in coordinates)
+    text = "\x1f".join(f"str:{c}" if isinstance(c, str) else f"int:{_integer(c)}" for c in coordinates)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _integer(value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"what a random key is derived from must be integers and text: got {value!r}") from None
 
 
 def member_key(seed: int, time: str, *place: str) -> int:

@@ -28,6 +28,9 @@ def batch_places(coords: Coordinates, shape: Sequence[int]) -> list[tuple[str, .
         coords: Coordinates of an input.
         shape: Its shape.
 
+    Raises:
+        InputError: If a coordinate has another number of values than its dimension entries.
+
     Example:
         >>> hours = np.array([0, 6], "timedelta64[h]")
         >>> days = np.array(["2020-01-01"], "datetime64[ns]")
@@ -63,13 +66,23 @@ def lead_hours(coords: Coordinates, shape: Sequence[int]) -> np.ndarray | None:
 def _entries(coords: Coordinates, shape: Sequence[int]) -> list[dict[str, Any]]:
     """Give the leading coordinates of each entry of the batch, in the order of the flattened dimensions."""
     leading = [
-        (name, np.asarray(values) if len(values) == size else np.arange(size))
+        (name, _values(name, values, size))
         for (name, values), size in zip(coords.items(), shape, strict=False)
         if name not in LAST
     ]
     sizes = [len(values) for _, values in leading]
     indices = [np.unravel_index(flat, sizes) if sizes else () for flat in range(math.prod(sizes))]
     return [{name: values[i] for (name, values), i in zip(leading, index, strict=True)} for index in indices]
+
+
+def _values(name: str, values: Any, size: int) -> np.ndarray:
+    found = np.asarray(values)
+    if len(found) not in (0, size):
+        raise InputError(
+            f"the coordinate {name} must have a value for each of the {size} entries of its dimension: got "
+            f"{len(found)} values; give one for each"
+        )
+    return found if len(found) else np.arange(size)
 
 
 def _place(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -99,6 +112,26 @@ def require_same(given: Coordinates, wanted: Coordinates) -> None:
                 f"the input must be on the model's grid, input_coords()[{name!r}], {_range(own)}: got {_range(other)}; "
                 "interpolate it by physicsnemo_fs.export.workflow.on_grid"
             )
+
+
+def require_fields(shape: Sequence[int], coords: Coordinates, wanted: Coordinates) -> None:
+    """Refuse fields whose shape is not that of the model's variables and grid: interpolated, they would be wrong.
+
+    Args:
+        shape: Shape of the input.
+        coords: Its coordinates.
+        wanted: The model's input coordinates.
+
+    Raises:
+        InputError: Giving both shapes.
+    """
+    last = (len(wanted["variable"]), np.shape(wanted["lat"])[0], np.shape(wanted["lon"])[-1])
+    if len(shape) != len(coords) or tuple(shape[-3:]) != last:
+        names = [name for name in coords if name not in LAST] + [f"{n}={m}" for n, m in zip(LAST, last, strict=True)]
+        raise InputError(
+            f"the input must be of shape [{', '.join(names)}]: got shape {tuple(shape)}; interpolate it by "
+            "physicsnemo_fs.export.workflow.on_grid"
+        )
 
 
 def require_whole(x: Tensor, variables: Sequence[str]) -> None:

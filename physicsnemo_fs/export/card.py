@@ -12,8 +12,8 @@ import physicsnemo_fs
 from physicsnemo_fs.config import ExportConfig
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.finished_run import FinishedRun
-from physicsnemo_fs.export.grids import Positions
-from physicsnemo_fs.export.naming import package_channel
+from physicsnemo_fs.export.grids import Positions, ringed
+from physicsnemo_fs.export.naming import package_channel, package_unit
 from physicsnemo_fs.export.package_model import PackageModel, Variable
 from physicsnemo_fs.export.self_test import SelfTest
 from physicsnemo_fs.models.windowed import has_windows
@@ -66,7 +66,7 @@ def model_card(
         *_rows("output", model.outputs),
         "",
         f"- Trained on: {_source(record)}",
-        f"- Input grid: {_described(coarse)}",
+        f"- Input grid: {_input_grid(coarse, model_class)}",
         f"- Output grid: {_described(output)}",
         *_windows(model),
         f"- Noise: {model.denoiser.noise['kernel']['kind']}; {config.sampler.solver}, {config.sampler.num_steps} steps",
@@ -132,10 +132,20 @@ def _rows(role: str, variables: Sequence[Variable]) -> list[str]:
         channel = package_channel(variable)
         trained = f"{variable.channel.name} [{variable.channel.unit}]"
         kind = variable.channel.warp.to_dict()["kind"]
-        of = "" if kind == "identity" else f" of its {kind}"
+        of = "" if kind == "identity" else f" of its {kind}, in {variable.channel.unit}"
         moments = f"{channel.mean:.6g}{of} | {channel.std:.6g}{of}"
-        rows.append(f"| {role} | {variable.name} | {channel.unit} | {moments} | {trained} |")
+        rows.append(f"| {role} | {variable.name} | {package_unit(variable)} | {moments} | {trained} |")
     return rows
+
+
+def _input_grid(coarse: Positions, model_class: str) -> str:
+    if model_class != "stock":
+        return _described(coarse)
+    size = " x ".join(map(str, coarse.shape))
+    return (
+        f"{_described(ringed(coarse))}: one more row and column on every side than the {size} points of the training, "
+        "which a package of `model_class=regional` does without"
+    )
 
 
 def _described(found: Positions) -> str:

@@ -14,10 +14,19 @@ import torch
 from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.export.batches import Coordinates, batch_places, lead_hours, require_same, require_whole
+from physicsnemo_fs.export.arguments import whole
+from physicsnemo_fs.export.batches import (
+    Coordinates,
+    batch_places,
+    lead_hours,
+    require_fields,
+    require_same,
+    require_whole,
+)
 from physicsnemo_fs.export.grids import positions
-from physicsnemo_fs.export.naming import statistics
-from physicsnemo_fs.export.package_model import FILES, FUNCTION_SPACE, INVARIANTS, MEMBER_BATCH, PackageModel
+from physicsnemo_fs.export.integrity import DESCRIPTION, absent, recorded_files, require_as_exported
+from physicsnemo_fs.export.package_model import FUNCTION_SPACE, MEMBER_BATCH, PackageModel
+from physicsnemo_fs.files import read_record
 from physicsnemo_fs.pipelines.corrdiff_networks import load_denoiser, load_regression
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
 
@@ -47,7 +56,7 @@ class CorrDiffRegional(CorrDiff):
     Attributes:
         number_of_samples: Members.
         number_of_steps: Steps of the reverse diffusion, for packages of ``model_class=regional``.
-        seed: Seed of the first member; ``None`` draws one at every call.
+        seed: Seed of the first member, an integer; ``None`` draws one at every call.
         member_batch: Members a network call; changes results by rounding only.
 
     Example:
@@ -55,6 +64,7 @@ class CorrDiffRegional(CorrDiff):
     """
 
     function_space: PackageModel | None = None
+    package_hash: str | None = None
     member_batch = MEMBER_BATCH
     one_member = False
 
@@ -75,20 +85,25 @@ class CorrDiffRegional(CorrDiff):
             sigma_max: Largest noise level, for packages of the stock class.
 
         Raises:
-            InputError: If a network is damaged or of a class that is not trusted, or the files contradict each other.
+            InputError: If a network is damaged or of a class that is not trusted, or a file of a package of this
+                project is missing or was changed.
         """
-        metadata = cls._load_json_from_package(package, "metadata.json")
-        if metadata.get("sampler_type") != FUNCTION_SPACE:
-            load_regression(package.resolve("regression.mdlus"))
-            load_denoiser(package.resolve("diffusion.mdlus"))
+        described = _file(package, "metadata.json")
+        metadata = read_record(described)
+        stock = metadata.get("sampler_type") != FUNCTION_SPACE
+        files = {"metadata.json": described}
+        if OWN in metadata or not stock:
+            files |= {name: _file(package, name) for name in recorded_files(metadata)}
+        if stock:
+            if OWN in metadata:
+                require_as_exported(files)
+            load_regression(_file(package, "regression.mdlus"))
+            load_denoiser(_file(package, "diffusion.mdlus"))
             return super().load_model(package, device, sigma_min, sigma_max)
         if sigma_min is not None or sigma_max is not None:
             raise InputError("the noise levels of this package are its own: set sampler.sigma_min, sigma_max on export")
-        names = (*FILES, INVARIANTS) if metadata[OWN]["invariants"] else FILES
-        files = {name: Path(package.resolve(name)) for name in names}
         model = PackageModel.from_files(files, device or "cpu")
-        _require_as_written(model, metadata, cls._load_json_from_package(package, "stats.json"))
-        return cls._of(model, metadata, cls._load_json_from_package(package, "stats.json"), device)
+        return cls._of(model, metadata, read_record(files["stats.json"]), device)
 
     @classmethod
     def _of(
@@ -118,7 +133,7 @@ class CorrDiffRegional(CorrDiff):
             hr_mean_conditioning=metadata["hr_mean_conditioning"],
             seed=metadata["seed"],
         )
-        loaded.function_space = model
+        loaded.function_space, loaded.package_hash = model, metadata[OWN][DESCRIPTION]
         return loaded
 
     def _register_buffers(
@@ -179,21 +194,33 @@ class CorrDiffRegional(CorrDiff):
 
         Raises:
             KeyError: If a dimension is missing.
-            ValueError: If variables, their order or the grid are not those of :meth:`input_coords`.
+            ValueError: If variables, their order or the grid are not those of :meth:`input_coords`, or an attribute
+                is no number that it may be.
         """
         require_same(input_coords, self.input_coords())
+        self._require_numbers()
         found = super().output_coords(input_coords)
         if self.one_member:
             del found["sample"]
         return found
+
+    def _require_numbers(self) -> None:
+        whole("number_of_samples", self.number_of_samples, 1)
+        whole("number_of_steps", self.number_of_steps, 2 if self.function_space is None else 1)
+        whole("member_batch", self.member_batch, 1)
+        if self.seed is not None:
+            whole("seed", self.seed)
 
     def single(self, member: int = 0) -> "CorrDiffRegional":
         """Give a model of one member and without the dimension ``sample``, as ``earth2studio.run.diagnostic`` needs it.
 
         Args:
             member: Which one: its seed is ``seed + member``.
+
+        Raises:
+            InputError: If it is no whole number.
         """
-        seed = None if self.seed is None else self.seed + member
+        seed = None if self.seed is None else whole("seed", self.seed) + whole("member", member, 0)
         return self._changed(number_of_samples=1, seed=seed, one_member=True)
 
     def _changed(self, **attributes: Any) -> "CorrDiffRegional":
@@ -206,11 +233,11 @@ class CorrDiffRegional(CorrDiff):
         """Give the same model with its output on another grid of the domain: a seed is one field at every resolution.
 
         Raises:
-            InputError: If the package is not of function-space networks.
+            InputError: If the package is not of function-space networks, or a number of points is no whole number.
         """
         if self.function_space is None:
             raise InputError("only packages of model_class=regional have an output at other resolutions")
-        model = self.function_space.at_resolution((height, width))
+        model = self.function_space.at_resolution((whole("height", height, 1), whole("width", width, 1)))
         fine = positions(model.grid)
         changed = self._changed(function_space=model)
         changed._set_output(
@@ -237,10 +264,13 @@ class CorrDiffRegional(CorrDiff):
             Members ``[..., sample, variable, lat, lon]`` and their coordinates.
 
         Raises:
-            InputError: If the coordinates do not fit, or the input of function-space networks has missing values.
+            InputError: If coordinates or shape do not fit, or the input of function-space networks has missing values.
         """
-        places = batch_places(coords, x.shape)
-        return self._members(x, coords, places=places, hours=lead_hours(coords, x.shape))
+        wanted = self.input_coords()
+        require_same(coords, wanted)
+        require_fields(x.shape, coords, wanted)
+        hours = lead_hours(coords, x.shape)
+        return self._members(x, coords, places=batch_places(coords, x.shape), hours=hours)
 
     @batch_func()
     def _members(
@@ -251,7 +281,7 @@ class CorrDiffRegional(CorrDiff):
             found = torch.stack([self._forward(field).float() for field in x])
             return (found[:, 0] if self.one_member else found), output
         require_whole(x, self.input_variables)
-        seed = secrets.randbits(31) if self.seed is None else self.seed
+        seed = secrets.randbits(31) if self.seed is None else whole("seed", self.seed)
         keys = self.function_space.keys(seed, self.number_of_samples, places)
         together = max(1, self.member_batch // self.number_of_samples)
         parts = [slice(i, i + together) for i in range(0, len(x), together)]
@@ -268,12 +298,8 @@ class CorrDiffRegional(CorrDiff):
         return model.physical(model.members(model.condition(x), keys, self.member_batch, lead_time))
 
 
-def _require_as_written(model: PackageModel, metadata: dict[str, Any], stats: dict[str, Any]) -> None:
-    """Refuse changes to files that the networks' own description overrules: they would have no effect."""
-    if metadata.get("inference_mode", "both") != "both":
-        raise InputError(
-            f"packages of model_class=regional have inference_mode 'both': got {metadata['inference_mode']!r}; use the "
-            "package as it was exported"
-        )
-    if stats != statistics(model):
-        raise InputError("stats.json must be that of the export: it was changed; export again, with data of its units")
+def _file(package: Package, name: str) -> Path:
+    try:
+        return Path(package.resolve(name))
+    except FileNotFoundError as error:
+        raise absent(name, package.root) from error

@@ -59,11 +59,9 @@ def obstacles(model: PackageModel, output: Positions, coarse: Positions, sampler
                 WHITE_LATENTS,
             )
         )
-    warped = [
-        v.name for v in (*model.inputs, *model.statics, *model.outputs) if not isinstance(v.channel.warp, Identity)
-    ]
-    if warped:
-        found.append(Obstacle(f"it knows mean and standard deviation only, and {', '.join(warped)} have a transform"))
+    variables = (*model.inputs, *model.statics, *model.outputs)
+    if warped := dict.fromkeys(v.name for v in variables if not isinstance(v.channel.warp, Identity)):
+        found.append(Obstacle(f"it knows mean and standard deviation only: transformed are {', '.join(warped)}"))
     if cut := [v.name for v in model.outputs if v.channel.minimum is not None]:
         found.append(
             Obstacle(f"it does not cut off values of {', '.join(cut)} below their least one", "model_class=stock")

@@ -14,6 +14,8 @@ from physicsnemo_fs.errors import InputError
 
 SAME = 1e-5
 """Difference, relative and in degrees, within which earth2studio takes the rows of a two-dimensional grid for equal."""
+NEAR = 1e-4
+"""Degrees within which points of two files are the same: ten metres, and rounding of float32 coordinates."""
 DIGITS = 9
 
 
@@ -38,6 +40,12 @@ class Positions:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.latitude.shape[0], self.longitude.shape[-1]
+
+    def __str__(self) -> str:
+        """Give size and corners in one line."""
+        north, east = self.latitude.flat, self.longitude.flat
+        size = " x ".join(map(str, self.shape))
+        return f"{size} points from {north[0]:.4g} °N, {east[0]:.4g} °E to {north[-1]:.4g} °N, {east[-1]:.4g} °E"
 
     @property
     def crosses_greenwich(self) -> bool:
@@ -66,6 +74,22 @@ def positions(grid: Grid, domain: Grid | None = None) -> Positions:
     if np.allclose(latitude[:, :1], latitude, SAME, SAME) and np.allclose(longitude[:1], longitude, SAME, SAME):
         return Positions(latitude[:, 0].copy(), longitude[0].copy())
     return Positions(latitude, longitude)
+
+
+def same_places(one: Positions, other: Positions) -> bool:
+    """Give whether two grids have the same points, to ten metres."""
+    if one.shape != other.shape:
+        return False
+    (north, east), (other_north, other_east) = (_points(found) for found in (one, other))
+    apart = np.abs((east - other_east + 180.0) % 360.0 - 180.0).max()
+    return bool(np.abs(north - other_north).max() < NEAR and apart < NEAR)
+
+
+def _points(found: Positions) -> tuple[np.ndarray, np.ndarray]:
+    if not found.regular:
+        return found.latitude, found.longitude
+    north, east = np.meshgrid(found.latitude, found.longitude, indexing="ij")
+    return north, east
 
 
 def located(grid: Grid, domain: Grid | None = None) -> Grid:
@@ -133,9 +157,7 @@ def _extended(values: np.ndarray, axis: int) -> np.ndarray:
 
 def with_positions(grid: Grid, found: Positions) -> Grid:
     """Give the grid with these latitudes and longitudes."""
-    latitude, longitude = found.latitude, found.longitude
-    if found.regular:
-        latitude, longitude = np.meshgrid(latitude, longitude, indexing="ij")
+    latitude, longitude = _points(found)
     return replace(grid, latitude=latitude, longitude=longitude)
 
 

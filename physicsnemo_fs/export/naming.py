@@ -97,17 +97,24 @@ def _with_unit(name: str, channel: Channel) -> Variable:
     return Variable(name, channel, change)
 
 
+def package_unit(variable: Variable) -> str:
+    """Give the unit in which a package takes and gives a variable."""
+    return UNITS.get(variable.name, same_unit(variable.channel.unit))
+
+
 def package_channel(variable: Variable) -> Channel:
-    """Give the channel in earth2studio's unit and under its name; a warped one keeps the statistics of its warp."""
+    """Give the channel in earth2studio's unit and under its name.
+
+    A warped one keeps the training's unit, in which its warp was taken, and the statistics of its warp.
+    """
     channel, change = variable.channel, variable.conversion
     if not isinstance(channel.warp, Identity):
         return replace(channel, name=variable.name)
     lowest = None if channel.minimum is None else change(channel.minimum)
-    unit = UNITS.get(variable.name, same_unit(channel.unit))
     return replace(
         channel,
         name=variable.name,
-        unit=unit,
+        unit=package_unit(variable),
         mean=change(channel.mean),
         std=channel.std * change.scale,
         minimum=lowest,
@@ -115,7 +122,7 @@ def package_channel(variable: Variable) -> Channel:
 
 
 def statistics(model: PackageModel) -> dict[str, Any]:
-    """Give ``stats.json``: mean and standard deviation of every variable in earth2studio's unit."""
+    """Give ``stats.json``: mean and standard deviation of every variable in earth2studio's unit, or of its warp."""
     kinds = {"input": model.inputs, "output": model.outputs, "invariants": model.statics}
     return {
         kind: {c.name: {"mean": float(c.mean), "std": float(c.std)} for c in map(package_channel, variables)}

@@ -15,10 +15,10 @@ import xarray as xr
 from physicsnemo_fs.config import ExportConfig
 from physicsnemo_fs.export.finished_run import FinishedRun
 from physicsnemo_fs.export.grids import Positions, ringed
+from physicsnemo_fs.export.integrity import with_hashes
 from physicsnemo_fs.export.naming import statistics
 from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel
 from physicsnemo_fs.files import exclusive, make_folder, write_json
-from physicsnemo_fs.pipelines.checkpoints import file_hash
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
 from physicsnemo_fs.provenance import code_version
 
@@ -73,12 +73,12 @@ def write_files(
     """
     shutil.copyfile(networks.regression_path, folder / "regression.mdlus")
     shutil.copyfile(networks.diffusion_path, folder / "diffusion.mdlus")
-    write_json(_metadata(config, networks, model, model_class), folder / "metadata.json")
     write_json(statistics(model), folder / "stats.json")
     _write_grid(output, folder / "output_latlon_grid.nc")
     _write_grid(ringed(coarse) if model_class == "stock" else coarse, folder / "input_latlon_grid.nc")
     if model.statics:
         _write_invariants(model, folder / "invariants.nc")
+    write_json(with_hashes(_metadata(config, networks, model, model_class), folder), folder / "metadata.json")
 
 
 def _metadata(config: ExportConfig, networks: FinishedRun, model: PackageModel, model_class: str) -> dict[str, Any]:
@@ -102,10 +102,6 @@ def _metadata(config: ExportConfig, networks: FinishedRun, model: PackageModel, 
             "code": code_version(),
             "model_class": model_class,
             "run": networks.diffusion.trained_on["run"] if networks.diffusion.trained_on else None,
-            "checkpoints": {
-                "regression": file_hash(networks.regression_path),
-                "diffusion": file_hash(networks.diffusion_path),
-            },
             "noise": model.denoiser.noise,
             "sampler": asdict(config.sampler),
             **model.record(),

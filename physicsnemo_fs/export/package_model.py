@@ -19,6 +19,7 @@ from physicsnemo_fs.diffusion.residual import assemble_condition, interpolate_co
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.grids import Positions, grid_from_dict, grid_to_dict, located, with_positions
+from physicsnemo_fs.export.integrity import require_as_exported
 from physicsnemo_fs.files import read_json
 from physicsnemo_fs.models.base import sees_lead_time
 from physicsnemo_fs.models.windowed import has_windows
@@ -29,13 +30,21 @@ from physicsnemo_fs.pipelines.corrdiff_networks import (
     load_regression,
 )
 from physicsnemo_fs.pipelines.corrdiff_package import OWN
+from physicsnemo_fs.pipelines.generation.networks import windows_of
 from physicsnemo_fs.pipelines.member_sources import make_sampler
 from physicsnemo_fs.random import member_key
 
 AS_IT_IS = Conversion()
 MEMBER_BATCH = 16
 """Members a network call."""
-FILES = ("metadata.json", "regression.mdlus", "diffusion.mdlus", "output_latlon_grid.nc", "input_latlon_grid.nc")
+FILES = (
+    "metadata.json",
+    "stats.json",
+    "regression.mdlus",
+    "diffusion.mdlus",
+    "output_latlon_grid.nc",
+    "input_latlon_grid.nc",
+)
 INVARIANTS = "invariants.nc"
 FUNCTION_SPACE = "function space: load with physicsnemo_fs.export.CorrDiffRegional"
 """``sampler_type`` of packages that the stock class must not run: it refuses them with this text."""
@@ -106,7 +115,7 @@ class PackageModel:
         """Read a package that this package's exporter wrote.
 
         Raises:
-            InputError: If it did not, or a network is not to be trusted.
+            InputError: If it did not, a file was changed since, or a network is not to be trusted.
         """
         folder = Path(folder)
         return cls.from_files({name: folder / name for name in (*FILES, INVARIANTS)}, device)
@@ -116,11 +125,11 @@ class PackageModel:
         """Read the files of a package by name: those of ``FILES``, and ``INVARIANTS`` if it has static variables.
 
         Raises:
-            InputError: If the package is of another exporter, or a network is not to be trusted.
+            InputError: If the package is of another exporter, a file was changed since, or a network is not to be
+                trusted.
         """
-        own = read_json(files["metadata.json"]).get(OWN)
-        if own is None:
-            raise InputError(f"{files['metadata.json']} must be of this package's exporter; load it with CorrDiff")
+        require_as_exported(files)
+        own = read_json(files["metadata.json"])[OWN]
         try:
             return cls._described(own, files, device)
         except (KeyError, TypeError) as error:
@@ -139,7 +148,7 @@ class PackageModel:
         for name, network in (("mean", regression), ("denoiser", denoiser)):
             if has_windows(network):
                 network.set_windows(**own["windows"][name])
-        grid = with_positions(grid_from_dict(own["grid"]), _read_positions(files["output_latlon_grid.nc"]))
+        grid = with_positions(grid_from_dict(own["grid"]), read_positions(files["output_latlon_grid.nc"]))
         statics = tuple(Variable.from_dict(record) for record in own["invariants"])
         return cls(
             regression,
@@ -253,6 +262,7 @@ class PackageModel:
             "grid": grid_to_dict(self.grid),
             "region": self.region,
             "windows": {"mean": _windows(self.regression), "denoiser": _windows(self.denoiser)},
+            **windows_of((self.denoiser, self.regression), self.grid.shape),
         }
 
 
@@ -263,14 +273,15 @@ def _windows(network: object) -> dict[str, Any] | None:
     return {name: getattr(network, name) for name in ("overlap", "margin", "max_patch_per_gpu")}
 
 
-def _read_positions(path: Path) -> Positions:
+def read_positions(path: Path) -> Positions:
+    """Give the latitudes and longitudes in a grid file of a package."""
     with xr.open_dataset(path) as file:
         return Positions(file["lat"].values, file["lon"].values)
 
 
 def _coarse_grid(grid: Grid, path: Path) -> Grid:
     """Give the coarse grid with its positions, those of a ring around it left out."""
-    found = _read_positions(path)
+    found = read_positions(path)
     if found.shape != grid.shape:
         found = Positions(*(v[(slice(1, -1),) * v.ndim] for v in (found.latitude, found.longitude)))
     return with_positions(grid, found)

@@ -76,13 +76,15 @@ def contents(spec: EnsembleSpec, significant_bits: int | None = None) -> tuple[G
     members = np.array(spec.member_seeds, dtype=np.int64)
     ensemble = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
     rounded: dict[str, Any] = {} if significant_bits is None else {QUANTISED: np.int32(significant_bits)}
+    seeds = Variable("seed", ("ensemble",), {"long_name": "random seed of the member"}, members)
     variables = (
         Variable("ensemble", ("ensemble",), ensemble, np.arange(len(members), dtype=np.int32)),
-        Variable("seed", ("ensemble",), {"long_name": "random seed of the member"}, members),
+        *([seeds] if spec.seeds_known else []),
         *_fields(spec.output_channels, ("ensemble", "time", "y", "x"), spec, more=rounded),
     )
     # "coordinates" tells xarray that the seed is not a predicted variable
-    return (*groups, Group("prediction", {"ensemble": len(members)}, variables, {"coordinates": "seed"}))
+    attributes = {"coordinates": "seed"} if spec.seeds_known else {}
+    return (*groups, Group("prediction", {"ensemble": len(members)}, variables, attributes))
 
 
 def sizes(groups: tuple[Group, ...], group: Group) -> dict[str, int]:

@@ -8,7 +8,7 @@
 ``/input_native``    the same fields on their own grid, with their own ``y`` and ``x``
 ``/truth``           ``(time, y, x)``, if there is truth
 ``/regression``      regression mean, ``(time, y, x)``, if there is one
-``/prediction``      ``(ensemble, time, y, x)``, with ``ensemble(ensemble)`` and ``seed(ensemble)``
+``/prediction``      ``(ensemble, time, y, x)``, with ``ensemble(ensemble)`` and, if known, ``seed(ensemble)``
 ``/provenance``      ``block(time)``, ``crs`` (grid and reference system), attributes ``record`` (JSON), ``complete``
 ===================  =================================================================================
 
@@ -60,6 +60,7 @@ class EnsembleSpec:
             types. ``"model_name"`` names the model in tables of scores.
         has_truth: Whether truth is written for every time.
         has_regression: Whether the regression mean is written for every time.
+        seeds_known: Whether ``member_seeds`` are seeds; otherwise they number the members and are not written.
 
     Raises:
         InputError: If times, blocks, seeds, names or provenance break the rules above.
@@ -84,6 +85,7 @@ class EnsembleSpec:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     has_truth: bool = True
     has_regression: bool = True
+    seeds_known: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "times", np.asarray(self.times))

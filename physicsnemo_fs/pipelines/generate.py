@@ -237,7 +237,7 @@ class Session:
             member_seeds=tuple(seeds),
             provenance={
                 **self._provenance(region),
-                **windows_of(networks, dataset.grid.shape),
+                **windows_of((networks.diffusion, networks.regression), dataset.grid.shape),
                 **({} if is_unsimulated(dataset) else {SAMPLES: sample_numbers(dataset, chosen.tolist())}),
             },
             has_truth=dataset.fetch([int(chosen[0])]).target is not None,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -98,3 +99,13 @@ def test_a_key_must_be_a_64_bit_integer(key):
 def test_cuda_gives_the_same_words():
     counter, key = words(KNOWN_ANSWERS[2][0]), words(KNOWN_ANSWERS[2][1])
     assert torch.equal(philox4x32(counter.cuda(), key.cuda()).cpu(), words(KNOWN_ANSWERS[2][2]))
+
+
+def test_equal_integers_give_equal_keys_whatever_their_type():
+    wanted = derive_key(3, "noise", "1")
+    assert derive_key(np.int64(3), "noise", np.str_("1")) == wanted
+    assert derive_key(torch.tensor(3), "noise", "1") == wanted
+    assert derive_key(3, "noise", 1) != wanted
+    for other in (3.0, None, (3,)):
+        with pytest.raises(InputError, match="must be integers and text: got"):
+            derive_key(other, "noise", "1")

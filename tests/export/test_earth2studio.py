@@ -314,5 +314,8 @@ def test_packages_are_loaded_by_the_safe_rules(packages, tmp_path):
     with zipfile.ZipFile(folder / "diffusion.mdlus", "w") as archive:
         for name, content in entries.items():
             archive.writestr(name, content)
+    metadata = json.loads((folder / "metadata.json").read_text())
+    del metadata["physicsnemo_fs"]
+    (folder / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(InputError, match=r"not trusted|checksum"):
         CorrDiffRegional.from_pretrained(str(folder))

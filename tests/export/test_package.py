@@ -20,6 +20,7 @@ from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.collect import to_ensemble_file
 from physicsnemo_fs.export.expressible import choose_class, obstacles
 from physicsnemo_fs.export.grids import positions
+from physicsnemo_fs.export.integrity import with_hashes
 from physicsnemo_fs.export.naming import named
 from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.export.package_model import FUNCTION_SPACE, PackageModel
@@ -49,6 +50,8 @@ def test_a_white_model_on_a_square_curvilinear_grid_is_for_the_stock_class(runs,
     assert "CC-BY-4.0" in card
     assert "from earth2studio.models.dx import CorrDiff" in card
     assert "Trained on: dataset=netcdf (weather.nc)" in card
+    assert "Input grid: 10 x 10 points" in card
+    assert "one more row and column on every side than the 8 x 8 points of the training" in card
     assert not list(tmp_path.glob(".*"))
 
 
@@ -59,7 +62,10 @@ def test_everything_else_is_for_the_regional_class_and_the_stock_class_refuses_i
     assert exported.test.error <= 1e-5
     metadata = json.loads((exported.folder / "metadata.json").read_text())
     assert metadata["sampler_type"] == FUNCTION_SPACE
-    assert "CorrDiffRegional" in (exported.folder / "README.md").read_text()
+    card = (exported.folder / "README.md").read_text()
+    assert "CorrDiffRegional" in card
+    assert "| output | tp | m | " in card  # metres, whatever the training had
+    assert (" of its log1p, in mm | " in card) == (name == "transformed")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_everything_else_is_for_the_regional_class_and_the_stock_class_refuses_i
     [
         ("coloured_square", r"coloured noise.*CorrDiffRegional loads, or allow_white_latents=true"),
         ("regular_wide", r"one latitude a row.*model_class=regional"),
-        ("transformed", r"not square.*tp have a transform.*model_class=regional, which \S+ loads$"),
+        ("transformed", r"not square.*only: transformed are tp; use model_class=regional, which \S+ loads$"),
         ("white_square", r"keeps noise levels within the network's"),
         ("frames", r"fields of one time: got the input 't2m@-1'.*dataset.window_size=0"),
     ],
@@ -154,7 +160,7 @@ def test_a_package_of_another_version_is_refused(runs, tmp_path):
     folder = export_package(exporting(runs("regular_wide"), tmp_path / "p")).folder
     metadata = json.loads((folder / "metadata.json").read_text())
     metadata["physicsnemo_fs"]["sampler"]["momentum"] = 1.0
-    (folder / "metadata.json").write_text(json.dumps(metadata))
+    (folder / "metadata.json").write_text(json.dumps(with_hashes(metadata, folder)))
     with pytest.raises(InputError, match=r"momentum.*is of 0\.1\.0; update"):
         PackageModel.load(folder)
 

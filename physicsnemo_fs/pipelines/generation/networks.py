@@ -165,9 +165,14 @@ def _require_same(networks: Networks, dataset: DownscalingDataset) -> None:
         require_same_run(networks.regression, networks.diffusion)
 
 
-def windows_of(networks: Networks, shape: tuple[int, int]) -> dict[str, Any]:
-    """Give the windows that a domain is cut into, as JSON types under ``"patches"``; nothing if it is not cut."""
-    for network in (networks.diffusion, networks.regression):
+def windows_of(networks: Sequence[Any], shape: tuple[int, int]) -> dict[str, Any]:
+    """Give the windows that a domain is cut into, as JSON types under ``"patches"``; nothing if it is not cut.
+
+    Args:
+        networks: Denoiser and mean: the first that has windows is meant.
+        shape: Rows and columns of the domain.
+    """
+    for network in networks:
         if has_windows(network):
             return {"patches": network.windows(shape).to_dict()}
     return {}
