@@ -22,6 +22,9 @@ def compose(
     if scale is None and shift is None:
         return ACTIVATIONS[activation](torch.group_norm(x, groups, weight, bias, eps))
     gain, offset = _gain_and_offset(x.shape[0], weight, bias, scale, shift)
+    if torch.compiler.is_compiling():  # folding would fix the batch size, and the compiler fuses anyway
+        normalised = torch.group_norm(x, groups, None, None, eps)
+        return ACTIVATIONS[activation](normalised * gain[..., None, None] + offset[..., None, None])
     if x.numel() == 0:  # every gradient exists, and is zero
         return x * gain[..., None, None] + offset[..., None, None]
     # the channels of all images as those of one image, so that gain and offset are the norm's own

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.kernels import largest_modes, spectral_conv2d, spectral_layer2d
+from physicsnemo_fs.kernels.activations import require_pair
 
 _NATIVE_NAMES = ("weights1", "weights2")
 
@@ -54,7 +55,11 @@ class SpectralModule(torch.nn.Module, ABC):
                 "check the layer's in_channels"
             )
         size = (x.shape[2], x.shape[3])
-        limits = largest_modes(size, out_size)
+        limits = largest_modes(size, None if out_size is None else require_pair("out_size", out_size))
+        if min(limits) < 1:
+            raise InputError(
+                f"a spectral convolution needs at least 2 rows and 1 column: got {size} to {out_size or size}"
+            )
         modes = (min(self.modes1, limits[0]), min(self.modes2, limits[1]))
         if modes != (self.modes1, self.modes2) and not torch.compiler.is_compiling():
             self._warn_of_clipping(modes, size, out_size or size)

@@ -77,3 +77,14 @@ def test_a_pointwise_map_promotes_dtypes():
     found = pointwise_map(x.bfloat16(), matrix.float(), bias.half())
     assert found.dtype == torch.float32
     assert_close(found, pointwise_map(x.bfloat16().double(), matrix, bias.half().double()), 1e-6)
+
+
+def test_one_graph_serves_batches_of_every_size():
+    def run(x, film):
+        return group_norm_film_activation(x, 3, ONES.float(), ONES.float(), film, film)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(run, fullgraph=True, dynamic=True, backend="eager")
+    for batch in range(2, 16):
+        x, film = drawn(batch, 3, 8, 6).float(), drawn(batch, 3).float()
+        assert_close(compiled(x, film), run(x, film), 1e-5)

@@ -10,6 +10,7 @@ import torch
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.kernels import spectral_conv2d
 from physicsnemo_fs.nn.spectral import SpectralConv2d, from_neuraloperator, to_neuraloperator
+from physicsnemo_fs.nn.tucker import TuckerSpectralConv2d
 from physicsnemo_fs.testing import assert_close
 
 SINGLE = 1e-6  # measured at most 3e-7
@@ -234,3 +235,22 @@ def test_neuraloperator_itself_agrees(layer, size):
 def test_an_odd_number_of_rows_has_no_counterpart(unchecked):
     with pytest.raises(InputError, match=r"even number of rows: got \(2, 3, 7, 5\)"):
         from_neuraloperator(torch.zeros(2, 3, 7, 5, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out_size": (4.5, 6)}, "out_size must be two integers: got"),
+        ({"out_size": (8,)}, "out_size must be two integers: got"),
+        ({"out_size": (0, 6)}, "needs at least 2 rows and 1 column: got"),
+        ({"skip": torch.zeros(5, 3, 12, 12)}, r"skip must be the result's \(1, 3, 12, 12\): got \(5, 3, 12, 12\)"),
+        ({"pointwise": torch.nn.Conv2d(2, 3, 1, stride=2)}, r"stride 1, no padding.*: got .*\(2, 2\)"),
+        ({"pointwise": torch.nn.Conv2d(2, 3, 1), "out_size": (8, 8)}, r"grid of x, \(12, 12\): got out_size \(8, 8\)"),
+        ({"pointwise": torch.nn.Conv2d(2, 3, 1), "skip": torch.zeros(1, 3, 12, 12)}, "must come without skip"),
+    ],
+)
+@pytest.mark.parametrize("factorised", [False, True])
+def test_what_does_not_fit_the_result_is_refused(options, message, factorised, layer, unchecked):
+    tested = TuckerSpectralConv2d(2, 3, 4, 5, rank=0.5) if factorised else layer
+    with pytest.raises(ValueError, match=message):
+        tested(torch.zeros(1, 2, 12, 12), **options)
