@@ -30,7 +30,7 @@ def coarse_source(origin=(-4.0, -8.0)):
     """Give a coarse source of its own, larger than the fine domain."""
     wide = ArrayFields.random(("t2m", "z"), times=10, shape=(20, 24), seed=1)
     coarse = CoarseFields(wide, 4)
-    shifted = replace(coarse.grid, origin=origin)
+    shifted = replace(coarse.grid, origin=origin, latitude=None, longitude=None)
     moments = np.datetime64("2019-12-31T23", "ns") + np.arange(10) * np.timedelta64(1, "h")
     return ArrayFields(coarse.read(range(10)), moments, shifted, coarse.channels)
 
@@ -180,12 +180,73 @@ def test_infinite_values_are_refused():
         GriddedDataset(fields, None, CHANNELS, factor=4, missing={"t2m": Missing("mask")}).fetch([1])
 
 
+@pytest.mark.parametrize("rule", [None, Missing("mask"), Missing("fill", 7.0)])
+def test_static_fields_are_whole_or_filled_never_masked(rule):
+    static = ArrayFields.random(("orography",), times=1, shape=(12, 16), seed=3)
+    static.values[0, 0, :3] = np.nan
+    rules = {} if rule is None else {"orography": rule}
+    if rule is not None and rule.rule == "fill":
+        batch = GriddedDataset(FINE, None, CHANNELS, factor=4, invariants=static, missing=rules).fetch([1])
+        assert (batch.invariants[0, 0, :3] == 7.0).all()
+        return
+    with pytest.raises(
+        InputError, match=r"'orography' .* 25.00% are missing.*; set dataset.missing.orography to a value"
+    ):
+        GriddedDataset(FINE, None, CHANNELS, factor=4, invariants=static, missing=rules)
+
+
+def test_a_value_that_a_transform_makes_infinite_is_refused():
+    values = np.abs(FINE.values)
+    values[1, 1, 2, 3] = -0.1
+    fields = ArrayFields(values, FINE.times, FINE.grid, FINE.channels)
+    channels = (CHANNELS[0], replace(CHANNELS[1], warp=Log1p(0.1)))
+    with pytest.raises(InputError, match=r"'tp' has values that its transform does not take: got -0\.1"):
+        GriddedDataset(fields, None, channels, factor=4).fetch([1])
+
+
 def test_warped_channels_are_inverted_exactly():
     rain = ArrayFields(np.abs(FINE.values), FINE.times, FINE.grid, FINE.channels)
     channels = tuple(replace(c, warp=Log1p(0.1), minimum=0.0) for c in CHANNELS)
     batch = GriddedDataset(rain, None, channels, factor=4).fetch([4])
     for i, channel in enumerate(channels):
         assert_close(channel.denormalize(batch.target[:, i]), torch.tensor(rain.values[[4], i]), 1e-5)
+
+
+def placed(fields, south, west, **options):
+    """Give fields on a curvilinear grid of quarter degrees per unit of the rows and columns."""
+    grid = fields.grid
+    latitude = south + 0.25 * np.repeat(grid.y[:, None], grid.shape[1], axis=1)
+    longitude = west + 0.25 * np.repeat(grid.x[None], grid.shape[0], axis=0) + 0.01 * latitude
+    return replace_grid(fields, replace(grid, latitude=latitude, longitude=longitude, **options))
+
+
+def replace_grid(fields, grid):
+    return ArrayFields(fields.read(range(len(fields.times))), fields.times, grid, fields.channels)
+
+
+def test_input_and_target_lie_at_one_place():
+    fine, coarse = placed(FINE, 40.0, -10.0), CoarseFields(FINE, 4)
+    GriddedDataset(fine, placed(coarse, 40.0, 350.0), CHANNELS, factor=4).fetch([0])
+    for south, west in ((-30.0, 100.0), (42.0, -10.0), (40.0, -8.0)):
+        with pytest.raises(InputError, match="must lie at one place: by their latitudes and longitudes they are"):
+            GriddedDataset(fine, placed(coarse, south, west), CHANNELS, factor=4)
+    turned = placed(coarse, 40.0, -10.0)
+    turned = replace_grid(turned, replace(turned.grid, latitude=turned.grid.latitude[::-1]))
+    with pytest.raises(InputError, match="rows and columns in one order"):
+        GriddedDataset(fine, turned, CHANNELS, factor=4)
+
+
+def test_input_and_target_have_one_projection():
+    def lambert(fields, meridian):
+        named = {"grid_mapping_name": "lambert_conformal_conic", "longitude_of_central_meridian": meridian}
+        return replace_grid(fields, replace(fields.grid, projection=named))
+
+    coarse = CoarseFields(FINE, 4)
+    GriddedDataset(lambert(FINE, -97.5), lambert(coarse, -97.5), CHANNELS, factor=4)
+    with pytest.raises(
+        InputError, match=r"one projection: longitude_of_central_meridian is 10\.0 there and -97\.5 here"
+    ):
+        GriddedDataset(lambert(FINE, -97.5), lambert(coarse, 10.0), CHANNELS, factor=4)
 
 
 def test_without_truth_the_input_is_refined():

@@ -166,7 +166,7 @@ class GriddedDataset:
                 f"invariants must lie on the fine grid {whole.shape}: theirs is {invariants.grid.shape}; regrid "
                 "them with physicsnemo-fs build"
             )
-        return _normalized(CheckedFields(invariants, rules).read([0], window), self.invariant_channels)
+        return _normalized(CheckedFields(invariants, rules, static=True).read([0], window), self.invariant_channels)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -276,7 +276,8 @@ def _normalized(values: np.ndarray, channels: Sequence[Channel]) -> Float[Tensor
     normalized = torch.empty_like(physical)
     for i, channel in enumerate(channels):
         normalized[:, i] = channel.normalize(physical[:, i])
-        if not isinstance(channel.warp, Identity) and (normalized[:, i].isnan() & ~physical[:, i].isnan()).any():
+        lost = ~normalized[:, i].isfinite() & physical[:, i].isfinite()
+        if not isinstance(channel.warp, Identity) and lost.any():
             raise InputError(
                 f"variable {channel.name!r} has values that its transform does not take: got {physical[:, i].min():g}; "
                 "repair them or choose another transform"

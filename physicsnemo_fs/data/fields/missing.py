@@ -93,10 +93,12 @@ class CheckedFields(FieldView):
     Args:
         source: The fields.
         missing: Rule by variable; a variable without one is refused.
+        static: Whether they are fields of no time, which have no mask: networks see them as they are.
     """
 
-    def __init__(self, source: Fields, missing: Mapping[str, Missing]):
+    def __init__(self, source: Fields, missing: Mapping[str, Missing], static: bool = False):
         super().__init__(source)
+        self.static = static
         self.rules = tuple(missing.get(channel.name, Missing()) for channel in self.channels)
 
     def read(self, positions: Sequence[int], window: Window | None = None) -> Float[np.ndarray, "time channel y x"]:
@@ -114,11 +116,13 @@ class CheckedFields(FieldView):
     def _treat(self, field: np.ndarray, channel: int, position: int) -> None:
         name, rule = self.channels[channel].name, self.rules[channel]
         missing = np.isnan(field)
-        if rule.rule == "refuse" and missing.any():
+        refused = ("refuse", "mask") if self.static else ("refuse",)
+        if rule.rule in refused and missing.any():
             place = place_of(self.source, channel, position)
+            remedy = " to a value that is filled in" if self.static else "=mask, or to a value that is filled in"
             raise InputError(
                 f"variable {name!r} must have values everywhere: {missing.mean():.2%} are missing{place}; set "
-                f"dataset.missing.{name}=mask, or to a value that is filled in"
+                f"dataset.missing.{name}{remedy}"
             )
         if rule.rule == "fill":
             field[missing] = rule.value
