@@ -16,7 +16,6 @@ from triton_cases import (  # noqa: F401 - fixtures
     need_a_device,
     on_device,
     poisoned,
-    unchecked,
 )
 
 from physicsnemo_fs.kernels import spectral_conv2d, spectral_layer2d
