@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from physicsnemo_fs.kernels import spectral_conv2d, spectral_layer2d
+from physicsnemo_fs.kernels.spectral_conv.concatenated import _gradient_of_map
 from physicsnemo_fs.testing import assert_close
 
 BACKENDS = ["reference", "pruned_fft", "partial_dft"]
@@ -59,3 +60,8 @@ def test_the_dtype_of_the_input_stays():
 def test_refuses_what_does_not_fit(extras, message):
     with pytest.raises(ValueError, match=message):
         spectral_layer2d(draw(2, 3, 8, 7), draw(12, 3, 4, 2), MODES, **extras)
+
+
+def test_the_gradient_of_a_map_may_exceed_what_float16_holds():
+    values = torch.full((2, 3, 32, 48), 8.0, dtype=torch.float16)
+    assert _gradient_of_map(values, values).tolist() == [[8.0 * 8.0 * 2 * 32 * 48] * 3] * 3
