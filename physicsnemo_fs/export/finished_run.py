@@ -94,7 +94,8 @@ def open_test_split(config: ExportConfig, networks: FinishedRun) -> tuple[Downsc
     region = config.region or (regions[0] if regions else None)
     assert networks.diffusion.trained_on is not None  # noqa: S101 - checked on loading
     channels = normalisation(networks.diffusion.trained_on["data"])
-    dataset = open_dataset(given, Opening("test", channels=channels, truth_required=False, region=region))
+    opening = Opening("test", channels=channels, truth_required=False, region=region, simulate=False)
+    dataset = open_dataset(given, opening)
     for name, network in (("regression", networks.regression), ("diffusion", networks.diffusion)):
         require_same_data(network, f"{name} checkpoint", dataset)
     return dataset, region

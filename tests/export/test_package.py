@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from export_runs import exporting, generated
 
-from physicsnemo_fs.config import SamplerConfig
+from physicsnemo_fs.config import ExportConfig, SamplerConfig
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.collect import to_ensemble_file
@@ -254,3 +254,10 @@ def test_least_values_are_for_the_regional_class_unless_the_stock_one_is_asked_f
     assert [o.text for o in found] == ["it does not cut off values of tp below their least one"]
     assert choose_class("auto", found, False) == "regional"
     assert choose_class("stock", found, False) == "stock"
+
+
+def test_a_plane_domain_is_refused_before_anything_is_simulated(run_dir, tmp_path):
+    config = ExportConfig(run=str(run_dir), package=str(tmp_path / "p"), data={"data_path": str(tmp_path / "data")})
+    with pytest.raises(InputError, match=r"needs latitude and longitude: this grid has none \(a plane domain\)"):
+        export_package(config)
+    assert not (tmp_path / "data").exists()
