@@ -87,6 +87,8 @@ SPELLINGS = {
     "mm/hr": "mm h-1",
     "mm hr-1": "mm h-1",
     "kelvin": "K",
+    "Kelvin": "K",
+    "degK": "K",
     "degC": "Celsius",
     "°C": "Celsius",
     "celsius": "Celsius",

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from physicsnemo_fs.data.builder.geometry import cut, edges, on_sphere
 from physicsnemo_fs.data.types import Channel, Grid
+from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
 
 Uneven = Literal["refuse", "skip", "keep"]
@@ -200,13 +201,13 @@ def shared_normalization(inputs: Sequence[Channel], outputs: Sequence[Channel]) 
         InputError: If the units of an input and the output of its name differ.
 
     Example:
-        >>> shared_normalization([Channel("t2m", "K", 280.0, 9.0)], [Channel("t2m", "K", 281.0, 10.0)])[0].std
+        >>> shared_normalization([Channel("t2m", "kelvin", 280.0, 9.0)], [Channel("t2m", "K", 281.0, 10.0)])[0].std
         10.0
     """
     known = {channel.name: channel for channel in outputs}
     pairs = [(channel, known.get(channel.name, channel)) for channel in inputs]
     for channel, other in pairs:
-        if channel.unit != other.unit:
+        if same_unit(channel.unit) != same_unit(other.unit):
             raise InputError(
                 f"input and output {channel.name!r} must have one unit: got {channel.unit!r} and {other.unit!r}; "
                 "convert one or rename it by new=name"
