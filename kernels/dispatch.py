@@ -35,7 +35,8 @@ def choose_backend(
     - on an NVIDIA GPU of compute capability 8.0 or higher with Triton installed, for up to 32 modes either way,
       "triton" for bfloat16 and float16, and for float32 where torch's own switch allows TF32 in matrix products
       (``torch.set_float32_matmul_precision("high")``, ``torch.backends.cuda.matmul.fp32_precision = "tf32"``);
-    - "pruned_fft" everywhere else.
+    - "pruned_fft" everywhere else;
+    - "reference" in place of all of them while forward derivatives (``torch.func.jvp``) are taken.
 
     Args:
         device: Where the input lies.
@@ -45,17 +46,21 @@ def choose_backend(
 
     Raises:
         ValueError: There is no backend of that name, or "triton" is asked for and cannot run: it takes float32,
-            bfloat16 and float16, on such a GPU, or on a CPU in Triton's interpreter (``TRITON_INTERPRET=1``).
+            bfloat16 and float16, on such a GPU, or on a CPU in Triton's interpreter (``TRITON_INTERPRET=1``). Or one
+            without forward derivatives is asked for while they are taken.
 
     Example:
         >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
         'reference'
     """
+    asked = os.environ.get(BACKEND_VARIABLE)
     if backend is not None:
-        return named_backend(backend, _NAMES, device, dtype, instead="pruned_fft")
-    if asked := os.environ.get(BACKEND_VARIABLE):
-        return named_backend(asked, _NAMES, device, dtype, instead="pruned_fft", origin=BACKEND_VARIABLE)
-    return automatic_backend(device, modes, dtype)
+        name = named_backend(backend, _NAMES, device, dtype, instead="pruned_fft")
+    elif asked:
+        name = named_backend(asked, _NAMES, device, dtype, instead="pruned_fft", origin=BACKEND_VARIABLE)
+    else:
+        name = automatic_backend(device, modes, dtype)
+    return without_forward_derivatives(name, "reference", forced=backend is not None or bool(asked))
 
 
 def named_backend(

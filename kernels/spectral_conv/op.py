@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public spectral convolution and the checks of its arguments."""
 
-import os
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..activations import require_pair, require_real
-from ..dispatch import BACKEND_VARIABLE, choose_backend, triton_transform, without_forward_derivatives
+from ..dispatch import choose_backend, triton_transform
 from . import reference
 from .operators import truncated_spectral_conv2d
 
@@ -87,8 +85,7 @@ def prepare(
     _check_modes(modes, size, out_size)
     dtype = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
     grid_dtype = dtype if dtype == torch.float64 else x.dtype
-    forced = backend is not None or bool(os.environ.get(BACKEND_VARIABLE))
-    name = without_forward_derivatives(choose_backend(x.device, modes, backend, grid_dtype), "reference", forced)
+    name = choose_backend(x.device, modes, backend, grid_dtype)
     return name, x.to(grid_dtype if name == "triton" else dtype), weight.to(dtype), out_size
 
 
