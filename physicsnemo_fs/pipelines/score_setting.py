@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 from jaxtyping import Bool, Float
 
+from physicsnemo_fs.data.builder.geometry import on_unit_sphere
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import conversion
 from physicsnemo_fs.errors import InputError
@@ -232,10 +233,9 @@ def cell_areas(
         >>> cell_areas(latitude, longitude).round(6).tolist()
         [[1.0, 1.0], [0.5, 0.5]]
     """
-    phi, lam = (np.radians(values.astype(np.float64)) for values in (latitude, longitude))
-    if min(phi.shape) < 2 or np.ptp(latitude, axis=1).max() <= ON_EDGE:
-        return np.cos(phi)
-    place = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+    if min(latitude.shape) < 2 or np.ptp(latitude, axis=1).max() <= ON_EDGE:
+        return np.cos(np.radians(latitude.astype(np.float64)))
+    place = on_unit_sphere(latitude, longitude)
     areas = np.linalg.norm(np.cross(np.gradient(place, axis=0), np.gradient(place, axis=1)), axis=-1)
     return areas / areas.max()
 

@@ -5,7 +5,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
@@ -19,6 +19,21 @@ SAME_PLACE = 0.01
 def on_sphere(grid: Grid) -> bool:
     """Give whether rows and columns are of latitude and longitude, or of those of a rotated pole."""
     return grid.unit.startswith("degree")
+
+
+def on_unit_sphere(latitude: np.ndarray, longitude: np.ndarray) -> Float64[np.ndarray, "*point 3"]:
+    """Give points of the Earth as vectors of length 1, float64.
+
+    Args:
+        latitude: Degrees north.
+        longitude: Degrees east.
+
+    Example:
+        >>> on_unit_sphere(np.array([90.0, 0.0]), np.array([0.0, 90.0])).round(9).tolist()
+        [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    phi, lam = (np.radians(np.asarray(degrees, np.float64)) for degrees in (latitude, longitude))
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
 def goes_round(grid: Grid) -> bool:

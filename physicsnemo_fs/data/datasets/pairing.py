@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
-from physicsnemo_fs.data.builder.geometry import cut, edges, on_sphere
+from physicsnemo_fs.data.builder.geometry import cut, edges, on_sphere, on_unit_sphere
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
@@ -68,7 +68,8 @@ def require_same_place(fine: Grid, coarse: Grid, window: tuple[slice, slice]) ->
         )
     if fine.latitude is None or coarse.latitude is None or fine.longitude is None or coarse.longitude is None:
         return
-    own, other = _on_unit_sphere(fine), _on_unit_sphere(coarse)[window]
+    own = on_unit_sphere(fine.latitude, fine.longitude)
+    other = on_unit_sphere(coarse.latitude, coarse.longitude)[window]
     rows, columns = (max(1, round(n / m)) for n, m in zip(own.shape, other.shape[:2], strict=False))
     whole, first = slice(None), slice(1)
     parts = (
@@ -103,12 +104,6 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
         if name == "grid_mapping_name" and str(one[name]) != str(other[name]):
             return name
     return None
-
-
-def _on_unit_sphere(grid: Grid) -> Float64[np.ndarray, "y x 3"]:
-    latitude, longitude = (np.radians(np.asarray(degrees, np.float64)) for degrees in (grid.latitude, grid.longitude))
-    flat = np.cos(latitude)
-    return np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=-1)
 
 
 def aligned_grid(fine: Grid, coarse: Grid, window: tuple[slice, slice]) -> Grid:
