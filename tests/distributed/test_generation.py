@@ -280,11 +280,17 @@ def altered(folder, config):
         file["vorticity"][1, 1, 5, 5] += 1.0
 
 
-def test_data_that_changed_in_its_place_is_noticed_and_replaced_on_demand(configured, data, tmp_path):
+@pytest.fixture
+def on_data_of_its_own(configured, data, tmp_path):
+    """Data that may be changed, the configuration of a result on it, and the result."""
     here = shutil.copytree(data, tmp_path / "here")
     config = configured(tmp_path / "s.nc")
     config.dataset.data_path = str(here)
-    path = generate(config)
+    return here, config, generate(config)
+
+
+def test_data_that_changed_in_its_place_is_noticed_and_replaced_on_demand(on_data_of_its_own):
+    here, config, path = on_data_of_its_own
     before = everything(path)
     altered(here, config)
     with pytest.raises(InputError, match=r"with another config\.dataset\.samples\[3\].*replace=true"):
@@ -295,11 +301,8 @@ def test_data_that_changed_in_its_place_is_noticed_and_replaced_on_demand(config
     assert everything(path)[0] != before[0]
 
 
-def test_a_result_whose_data_is_damaged_since_is_kept_and_said_so(configured, data, tmp_path, caplog):
-    here = shutil.copytree(data, tmp_path / "here")
-    config = configured(tmp_path / "s.nc")
-    config.dataset.data_path = str(here)
-    path = generate(config)
+def test_a_result_whose_data_is_damaged_since_is_kept_and_said_so(on_data_of_its_own, caplog):
+    here, config, path = on_data_of_its_own
     before = everything(path)
     store_path(here, kolmogorov_splits(config.dataset), "test").write_bytes(b"damaged")
     assert generate(config) == path
@@ -307,11 +310,8 @@ def test_a_result_whose_data_is_damaged_since_is_kept_and_said_so(configured, da
     assert "its data cannot be compared" in caplog.text
 
 
-def test_a_result_is_kept_without_simulating_its_data_again(configured, data, tmp_path):
-    here = shutil.copytree(data, tmp_path / "here")
-    config = configured(tmp_path / "s.nc")
-    config.dataset.data_path = str(here)
-    path = generate(config)
+def test_a_result_is_kept_without_simulating_its_data_again(on_data_of_its_own):
+    here, config, path = on_data_of_its_own
     before = everything(path)
     shutil.rmtree(here)
     assert generate(config) == path

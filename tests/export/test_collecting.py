@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an IO backend holds, as a file for scoring: seeds, grids, packages and windows that belong together."""
 
+import functools
 import json
 
 import numpy as np
@@ -21,16 +22,13 @@ SCALE = {"t2m": 1.0, "tp": 1e-3}
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory):
     """Give package and samples of a run."""
-    found = {}
 
     def of(name):
-        if name not in found:
-            folder = tmp_path_factory.mktemp(name)
-            package = export_package(exporting(runs(name), folder / "p")).folder
-            found[name] = package, generated(runs(name), folder / "s.nc", members=2, max_times=2)
-        return found[name]
+        folder = tmp_path_factory.mktemp(name)
+        package = export_package(exporting(runs(name), folder / "p")).folder
+        return package, generated(runs(name), folder / "s.nc", members=2, max_times=2)
 
-    return of
+    return functools.cache(of)
 
 
 def as_written(reference):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packages in workflows of earth2studio: its own, the one of the model card, forecasts (extra earth2studio)."""
 
+import functools
 import shutil
 from collections import OrderedDict
 
@@ -33,17 +34,14 @@ SCALE = {"t2m": 1.0, "tp": 1e-3}
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory):
     """Give package, samples of generate.py and a coarse file of a run."""
-    found = {}
 
     def of(name):
-        if name not in found:
-            folder = tmp_path_factory.mktemp(name)
-            package = export_package(exporting(runs(name), folder / "a package")).folder
-            samples = generated(runs(name), folder / "s.nc", members=2)
-            found[name] = package, samples, coarse_file(package, samples, folder / "coarse.nc")
-        return found[name]
+        folder = tmp_path_factory.mktemp(name)
+        package = export_package(exporting(runs(name), folder / "a package")).folder
+        samples = generated(runs(name), folder / "s.nc", members=2)
+        return package, samples, coarse_file(package, samples, folder / "coarse.nc")
 
-    return of
+    return functools.cache(of)
 
 
 def coarse_file(package, samples, path):
