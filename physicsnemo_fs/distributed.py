@@ -7,12 +7,13 @@ started here.
 """
 
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
+from itertools import count
 
 import torch
 import torch.distributed as dist
@@ -120,6 +121,19 @@ def _meet(launch: Launch) -> tuple[str, int]:
     return MPI.COMM_WORLD.bcast(address, root=0)
 
 
+_groups = count()
+
+
+@cache
+def _store(launch: Launch) -> dist.Store:
+    """Give what the processes meet in; one for all groups, as a second one on the same port could meet the first."""
+    address, port = _meet(launch)
+    host = f"[{address}]" if ":" in address else address
+    place = f"tcp://{host}:{port}?rank={launch.rank}&world_size={launch.world_size}"
+    store, _, _ = next(dist.rendezvous(place, timeout=LONGEST_WAIT))
+    return store
+
+
 def _choose_device(launch: Launch) -> torch.device:
     """Give this process's GPU; one that sees a single GPU under srun was bound to it."""
     if not torch.cuda.is_available():
@@ -157,11 +171,11 @@ def process_group(num_threads: int | None = None) -> Iterator[Ranks]:
     if launch.world_size == 1 or dist.is_initialized():
         yield Ranks(launch.rank, launch.world_size, launch.local_rank, device)
         return
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = map(str, _meet(launch))
     backend = "nccl" if device.type == "cuda" else "gloo"
     with meeting(launch.rank, launch.world_size):
-        dist.init_process_group(backend, rank=launch.rank, world_size=launch.world_size, timeout=LONGEST_WAIT)
-        store = dist.distributed_c10d._get_default_store().clone()
+        common = dist.PrefixStore(f"group {next(_groups)}", _store(launch))
+        dist.init_process_group(backend, None, LONGEST_WAIT, launch.world_size, launch.rank, common)
+        store = common.clone()
     with prefixed_logs(launch.prefix):
         logger.info("%s of %d on %s: %s, %s", launch.launcher, launch.world_size, socket.gethostname(), device, backend)
         try:

@@ -48,9 +48,8 @@ def test_mpirun_trains_and_generates(mpirun, data, run_dir, tmp_path):
     (tmp_path / "both.py").write_text(PROGRAM)
     pipelines = Path(__file__).parents[1] / "pipelines"
     paths = [tmp_path / "both.py", pipelines, data, tmp_path / "trained", run_dir, tmp_path / "two" / "s.nc"]
-    run = subprocess.run(
-        [*command, sys.executable, "-W", "ignore", *map(str, paths)], env=environment, capture_output=True, text=True
-    )
+    call = [*command, sys.executable, "-W", "ignore", *map(str, paths)]
+    run = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     assert_equal_up_to_rounding(tmp_path / "trained", run_dir, "regression")
     one = generate(configuration(data, run_dir, tmp_path / "one" / "s.nc", seed_batch_size=2))

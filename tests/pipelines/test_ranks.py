@@ -3,6 +3,8 @@
 """Training on several ranks: exact resume, on another rank count too, and one record a start."""
 
 import json
+import os
+import socket
 import time
 from dataclasses import replace
 
@@ -82,6 +84,32 @@ def test_the_main_rank_goes_first(tmp_path):
 
     assert on_ranks(3, claim) == [0, 0, 0]
     assert (tmp_path / "order").read_text()[0] == "0"
+
+
+def test_groups_follow_each_other_in_one_process():
+    def several():
+        for number in range(8):
+            with process_group() as ranks:
+                assert ranks.sum(torch.tensor([1.0 + ranks.rank])) == 3
+                assert ranks.tell(f"{number} {ranks.rank}") == f"{number} 0"
+                time.sleep(0.05 * ((ranks.rank + number) % 2))
+
+    assert on_ranks(2, several, longest=60) == [0, 0]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_ranks_meet_at_an_address_of_either_kind(address):
+    try:
+        socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no {address}: {error}")
+
+    def meet():
+        os.environ["MASTER_ADDR"] = address
+        with process_group() as ranks:
+            assert ranks.sum(torch.ones(1)) == 2
+
+    assert on_ranks(2, meet, longest=60) == [0, 0]
 
 
 def test_every_start_leaves_a_record(configured, on_two):
