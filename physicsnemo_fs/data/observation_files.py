@@ -45,6 +45,7 @@ def read_parquet(
         InputError: If pyarrow is not installed, the path holds no whole parquet file, a column is missing, or nothing
             lies in the period and region.
     """
+    _require_variables(variables, path)
     dataset = _open_parquet(Path(path))
     available = dataset.schema.names
     place = _placed(available, names, path)
@@ -118,6 +119,7 @@ def _from_dataset(
     names: Mapping[str, str] | None,
     source: Any,
 ) -> PointTable:
+    _require_variables(variables, source)
     known = {str(v.attrs.get("standard_name")): str(name) for name, v in dataset.variables.items()}
     standard = {role: known[role] for role in STANDARD_NAMES if role in known}
     available = [str(name) for name in dataset.variables]
@@ -152,7 +154,7 @@ def _select(
     region: Sequence[float] | None,
     source: Any,
 ) -> PointTable:
-    latitude, longitude = (np.asarray(place[role], np.float64) for role in ("latitude", "longitude"))
+    latitude, longitude = (_numbers(place[role], f"the {role}s of {source}") for role in ("latitude", "longitude"))
     kept = np.ones(len(time), bool)
     if period is not None:
         first, last = parse_period(period)
@@ -164,23 +166,31 @@ def _select(
             f"{source} must hold a report in the period and region: none of {len(time)} lies in "
             f"{_named(period)} and {_named(region)}; widen them"
         )
-    values = {name: _values(value, error, kept) for name, (value, error, _) in columns.items()}
-    return assemble(
-        time[kept],
-        latitude[kept],
-        longitude[kept],
-        {name: (*values[name], unit) for name, (_, _, unit) in columns.items()},
-    )
+    values = {name: _values(value, error, kept, f"{name!r} of {source}") for name, (value, error, _) in columns.items()}
+    reports = {name: (*values[name], unit) for name, (_, _, unit) in columns.items()}
+    try:
+        return assemble(time[kept], latitude[kept], longitude[kept], reports)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
 
 
-def _values(value: np.ndarray, error: Any, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    for numbers in (value, error) if isinstance(error, np.ndarray) else (value,):
-        if numbers.dtype.kind not in "fiu":
-            raise InputError(f"observed values must be numbers: got {numbers.dtype}; name another column")
-    numbers = value.astype(np.float64)[kept]
+def _values(value: np.ndarray, error: Any, kept: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    numbers = _numbers(value, what)[kept]
     if isinstance(error, np.ndarray):
-        return numbers, np.asarray(error, np.float64)[kept]
+        return numbers, _numbers(error, f"errors of {what}")[kept]
     return numbers, np.full(len(numbers), np.nan if error is None else float(error))
+
+
+def _numbers(values: np.ndarray, what: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{what} must be numbers: got {values.dtype}; name another column")
+    return values.astype(np.float64)
+
+
+def _require_variables(variables: Mapping[str, Observed], source: Any) -> None:
+    if not variables:
+        raise InputError(f"{source} must be asked for variables: got none; give {{'t2m': Observed('TMDB')}}")
 
 
 def _open_parquet(path: Path) -> "pyarrow.dataset.Dataset":
@@ -219,6 +229,8 @@ def _read_columns(dataset: Any, wanted: list[str], time: str, period: Sequence[s
 def _arrow_instants(column: Any, source: Any) -> np.ndarray:
     import pyarrow
 
+    if pyarrow.types.is_integer(column.type):
+        raise InputError(f"{source} must hold times with a beginning: got {column.type}; write them as timestamps")
     try:
         return column.cast(pyarrow.timestamp("ns")).to_numpy()
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:

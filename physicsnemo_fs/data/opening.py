@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from physicsnemo_fs.data.fields.origins import fingerprint, paths_of
 from physicsnemo_fs.data.statistics import Normalisation, fit_channels
 from physicsnemo_fs.data.types import Channel, Fields
 from physicsnemo_fs.distributed import Ranks
@@ -51,12 +52,15 @@ class Opening:
 
         Args:
             name: What is measured, ``"target"`` for example.
-            config: The dataset's configuration; the file's numbers count for an equal one only.
+            config: The dataset's configuration; the file's numbers count for an equal one only, of the same data files
+                by their sizes and times of change.
             source: The fields.
             positions: Times of the training split.
             kinds: One a channel.
         """
         key = {
+            "files": [fingerprint(path) for path in paths_of(source)],
+            "units": [c.unit for c in source.channels],
             "config": asdict(config) if is_dataclass(config) and not isinstance(config, type) else config,
             "variables": [c.name for c in source.channels],
             "times": [str(source.times[p]) for p in (positions[0], positions[-1])] if len(source.times) else [],

@@ -30,6 +30,8 @@ UNITS = {
     "month": "M",
     "year": "Y",
 }
+FIRST_DAY, LAST_DAY = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
+"""Ends of the whole years that 64 bits of nanoseconds hold."""
 NO_GAP = np.timedelta64(0, "s")
 
 
@@ -85,10 +87,16 @@ def parse_period(period: Sequence[str]) -> tuple[np.datetime64, np.datetime64]:
         raise InputError(
             f"a period must be [start, end] in ISO 8601: got {list(period)}; write for example [2019-03, 2019-05-15]"
         ) from error
-    first, last = start.astype("datetime64[ns]"), (end + 1).astype("datetime64[ns]")
+    first, last = _within_nanoseconds(start), _within_nanoseconds(end + 1)
     if np.isnat(first) or np.isnat(last) or first >= last:
         raise InputError(f"a period must end after it starts: got {list(period)}; exchange or correct the times")
     return first, last
+
+
+def _within_nanoseconds(moment: np.datetime64) -> np.datetime64:
+    """Give a moment in nanoseconds since 1970, the first or last of them if it lies beyond."""
+    day = moment.astype("datetime64[D]")
+    return (moment if FIRST_DAY < day < LAST_DAY else np.clip(day, FIRST_DAY, LAST_DAY)).astype("datetime64[ns]")
 
 
 def within(times: np.ndarray, period: Sequence[str]) -> np.ndarray:
@@ -201,9 +209,9 @@ def split_by_periods(
     for split, pairs in periods.items():
         if split not in LABELS:
             raise InputError(f"a split must be one of {', '.join(LABELS)}: got {split!r}; rename it")
-        for pair in pairs:
-            if isinstance(pair, str):
-                raise InputError(f"periods of {split} must be pairs [start, end]: got {list(pairs)}; write a list")
+        for pair in pairs if isinstance(pairs, Sequence) else [pairs]:
+            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+                raise InputError(f"periods of {split} must be pairs [start, end]: got {pairs!r}; write [[2019, 2020]]")
             chosen = within(times, pair)
             taken = chosen & (labels != UNUSED) & (labels != LABELS[split])
             if taken.any():

@@ -23,6 +23,9 @@ Kind = Literal["standard", "minmax", "log1p", "quantile"]
 POOL = 64
 """Values of each piece that the quantiles are estimated from."""
 
+ROUNDING = 0.01
+"""Share of the standard deviation by which packing may have carried a value below the minimum."""
+
 SUMS = ("count", "mean", "squares", "missing", "minimum", "maximum")
 
 
@@ -56,6 +59,8 @@ class Normalisation:
         numbers = [value for value in (self.scale, self.minimum, self.knots) if value is not None]
         if not all(isinstance(value, int | float) for value in numbers):
             raise InputError(f"scale, minimum and knots of a transform must be numbers: got {numbers}")
+        if not np.isfinite(numbers).all() or self.knots != int(self.knots):
+            raise InputError(f"scale, minimum and knots of a transform must be finite, knots whole: got {numbers}")
         if not (self.scale > 0 and self.knots >= 2):
             raise InputError(f"a transform needs a positive scale and 2 or more knots: got {self.scale}, {self.knots}")
 
@@ -149,22 +154,33 @@ def fitted(channel: Channel, normalisation: Normalisation, table: Float[np.ndarr
             f"variable {channel.name!r} must exceed -scale for log1p: got {least:g} with scale "
             f"{normalisation.scale:g}; choose another transform"
         )
+    if normalisation.minimum is not None and least < normalisation.minimum - ROUNDING * moments.std:
+        raise InputError(
+            f"variable {channel.name!r} must not fall below its declared minimum {normalisation.minimum:g}: got "
+            f"{least:g}; lower it or repair the values"
+        )
     channel = replace(channel, minimum=normalisation.minimum)
     if normalisation.kind == "minmax":
         low, high = float(table[:, 4].min()), float(table[:, 5].max())
         return replace(channel, mean=low, std=high - low)
     if normalisation.kind == "quantile":
-        return replace(channel, mean=0.0, std=1.0, warp=_normal_scores(table[:, len(SUMS) :], normalisation.knots))
+        warp = _normal_scores(table[:, len(SUMS) :], int(normalisation.knots), channel.name)
+        return replace(channel, mean=0.0, std=1.0, warp=warp)
     return replace(channel, mean=moments.mean, std=moments.std, warp=normalisation.before())
 
 
-def _normal_scores(sample: Float[np.ndarray, "piece value"], knots: int) -> Quantile:
+def _normal_scores(sample: Float[np.ndarray, "piece value"], knots: int, name: str) -> Quantile:
     """Map the sample's quantiles to those of the normal distribution; repeated values share their mean score."""
     pool = sample[np.isfinite(sample)]
     levels = (np.arange(knots) + 0.5) / knots
     normal = statistics.NormalDist()
     scores = np.array([normal.inv_cdf(level) for level in levels])
     values, group = np.unique(np.quantile(pool, levels), return_inverse=True)
+    if len(values) < 2:
+        raise InputError(
+            f"variable {name!r} must take several values for quantile: nearly all are {values[0]:g}; choose log1p or "
+            "standard, or more knots"
+        )
     return Quantile(tuple(values), tuple(np.bincount(group, scores) / np.bincount(group)))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from physicsnemo_fs.data.builder.geometry import latlon, on_sphere
+from physicsnemo_fs.data.builder.frames import geographic
+from physicsnemo_fs.data.builder.geometry import latlon
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
@@ -100,7 +101,7 @@ def located(grid: Grid, domain: Grid | None = None) -> Grid:
     """
     if grid.latitude is not None and grid.longitude is not None:
         return grid
-    if on_sphere(grid) and grid.projection is None:
+    if geographic(grid):
         return latlon(grid)
     if domain is None or domain.latitude is None or domain.longitude is None:
         raise InputError(

@@ -3,7 +3,7 @@
 """Opening ``dataset=netcdf``: files, splits, normalisation."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -16,7 +16,7 @@ from physicsnemo_fs.data.fields.array_files import list_files
 from physicsnemo_fs.data.fields.catalogue import Wanted
 from physicsnemo_fs.data.fields.gridded import GriddedFields, open_fields
 from physicsnemo_fs.data.fields.missing import CheckedFields, Missing, parse_missing
-from physicsnemo_fs.data.fields.origins import named_files, place_of
+from physicsnemo_fs.data.fields.origins import named_files, paths_of, place_of
 from physicsnemo_fs.data.fields.placement import cells_inside
 from physicsnemo_fs.data.fields.selection import check_known
 from physicsnemo_fs.data.fields.views import CoarseFields, CutFields
@@ -160,12 +160,31 @@ def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_require
     if config.invariants:
         if config.invariants_path is None and config.data_path is None:
             raise InputError("static fields need a file without dataset.data_path: set dataset.invariants_path")
-        invariants = opened(config.invariants_path or list_files(config.data_path)[0], config.invariants, None)
+        invariants = _static_source(config, lambda path: opened(path, config.invariants, None))
     check_known(config.select or {}, known)
     if config.input_path is not None or target is None:
         return Sources(target, coarse, invariants)
     static = None if invariants is None else _whole_blocks(invariants, factor)
     return Sources(_whole_blocks(target, factor), coarse, static)
+
+
+def _static_source(config: NetCDFDatasetConfig, opened: Callable[[Any], GriddedFields]) -> GriddedFields:
+    if config.invariants_path is not None:
+        fields = opened(config.invariants_path)
+    else:
+        try:
+            fields = opened(list_files(config.data_path)[0])
+        except InputError as error:
+            raise InputError(
+                f"{error}; static fields are sought in the first file of dataset.data_path: name their own by "
+                "dataset.invariants_path"
+            ) from error
+    if len(fields.times) > 1:
+        raise InputError(
+            f"static fields must have one time or none: {fields.paths[0]} has {fields.channels[0].name!r} at "
+            f"{len(fields.times)}; keep one, by xarray's isel(time=0), and name that file by dataset.invariants_path"
+        )
+    return fields
 
 
 @cache
@@ -249,7 +268,7 @@ def _measured(
     places: Sequence[np.ndarray],
     rules: dict[str, Missing],
 ) -> tuple[Channel, ...]:
-    chain = ChainedFields([CheckedFields(fields, rules) for fields in regions])
+    chain = ChainedFields([CheckedFields(fields, rules, static=name == "invariants") for fields in regions])
     positions = np.concatenate([start + place for start, place in zip(chain.starts, places, strict=False)])
     chosen = positions[evenly_spread(len(positions), min(len(positions), config.statistics_times))].tolist()
     own = {c.name: kind for c in chain.channels if (kind := (config.transforms or {}).get(c.name))}
@@ -282,6 +301,7 @@ class ChainedFields:
         self.channels, self.grid = regions[0].channels, regions[0].grid
         self.lead_hours: np.ndarray | None = None
         self.times = np.concatenate([fields.times for fields in regions])
+        self.paths = list(dict.fromkeys(path for fields in regions for path in paths_of(fields)))
         self.starts = np.cumsum([0, *(max(1, len(fields.times)) for fields in regions)]).tolist()
 
     def read(self, positions: Sequence[int], window: tuple[slice, slice] | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ import netCDF4
 import numpy as np
 from jaxtyping import Bool, Float
 
-from physicsnemo_fs.data.builder.geometry import on_unit_sphere
+from physicsnemo_fs.data.builder.frames import on_unit_sphere
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import conversion
 from physicsnemo_fs.errors import InputError

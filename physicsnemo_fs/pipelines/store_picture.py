@@ -17,7 +17,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from physicsnemo_fs.data.builder.geometry import edges, on_sphere
+from physicsnemo_fs.data.builder.frames import geographic
+from physicsnemo_fs.data.builder.geometry import edges
 from physicsnemo_fs.data.splits import LABELS, UNUSED
 from physicsnemo_fs.data.store_layout import Part
 from physicsnemo_fs.data.store_reader import Store, open_store
@@ -173,8 +174,8 @@ def _draw_map(
     grid = samples[0].grids[0]
     axis.margins(0.04)
     axis.autoscale_view()
-    axis.set_xlabel("longitude [°E]" if _geographic(grid) else f"x [{grid.unit}]")
-    axis.set_ylabel("latitude [°N]" if _geographic(grid) else f"y [{grid.unit}]")
+    axis.set_xlabel("longitude [°E]" if geographic(grid) else f"x [{grid.unit}]")
+    axis.set_ylabel("latitude [°N]" if geographic(grid) else f"y [{grid.unit}]")
     axis.set_title(_headline(store), loc="left")
     bar = axis.figure.colorbar(ScalarMappable(tone.norm, tone.colours), ax=axis, aspect=28, pad=0.02)
     bar.set_label(axis_label(tone.channel))
@@ -217,10 +218,6 @@ def _draw_samples(figure: Any, samples: Sequence[Sample], tones: tuple[Tone, Ton
         cell.suptitle(f"{sample.region}, {moment}{share}", color=_colour(sample.labels), fontsize=9, weight="bold")
 
 
-def _geographic(grid: Grid) -> bool:
-    return on_sphere(grid) and grid.projection is None
-
-
 def _show(axis: Axes, field: np.ndarray, grid: Grid, tone: Tone) -> None:
     """Draw a field where it lies."""
     step = max(1, max(field.shape) // MOST_PIXELS)
@@ -233,7 +230,7 @@ def _show(axis: Axes, field: np.ndarray, grid: Grid, tone: Tone) -> None:
         interpolation="none",
         extent=(float(x[0]), float(x[1]), float(y[0]), float(y[1])),
     )
-    axis.set_aspect(1 / np.cos(np.deg2rad(float(y.mean()))) if _geographic(grid) else 1.0)
+    axis.set_aspect(1 / np.cos(np.deg2rad(float(y.mean()))) if geographic(grid) else 1.0)
 
 
 def _draw_values(axis: Axes, store: Store, channel: Channel, partner: int | None) -> None:

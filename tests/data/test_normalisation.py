@@ -100,6 +100,8 @@ def test_quantile_values_are_nearly_normal_and_zeros_share_one_score():
         ({"tp": {"sort": "log1p"}}, "transform of 'tp' must be a kind or a mapping"),
         ({"tp": {"kind": "log1p", "scale": -1}}, "positive scale"),
         ({"tp": {"kind": "log1p", "scale": "x"}}, "must be numbers"),
+        ({"tp": {"kind": "quantile", "knots": 2.5}}, "'tp': scale, minimum and knots .* knots whole"),
+        ({"tp": {"kind": "standard", "minimum": float("nan")}}, "'tp': scale, minimum and knots .* must be finite"),
     ],
 )
 def test_a_wrong_declaration_is_named(declared, message):
@@ -117,6 +119,22 @@ def test_a_variable_without_values_or_spread_is_named():
         fit_channels(source, range(20), [Normalisation(), Normalisation("minmax")])
     with pytest.raises(InputError, match="statistics need training samples"):
         fit_channels(source, [], [Normalisation(), Normalisation()])
+
+
+def test_a_variable_of_nearly_one_value_has_no_quantiles():
+    source = fields()
+    source.values[:, 1] = 0.0
+    source.values[3, 1, 0, 0] = 1.0
+    with pytest.raises(InputError, match="'tp' must take several values for quantile: nearly all are 0; choose log1p"):
+        fit_channels(source, range(20), [Normalisation(), Normalisation("quantile")])
+
+
+def test_a_minimum_above_the_values_is_refused():
+    source = fields()
+    with pytest.raises(InputError, match=r"'t2m' must not fall below its declared minimum 275: got 2\d\d\.\d+"):
+        fit_channels(source, range(20), [Normalisation(minimum=275.0), Normalisation()])
+    source.values[:, 1] -= 1e-6
+    assert fit_channels(source, range(20), [Normalisation(), Normalisation(minimum=0.0)])[1].minimum == 0.0
 
 
 def test_values_without_a_logarithm_are_refused():

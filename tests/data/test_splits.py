@@ -17,6 +17,7 @@ from physicsnemo_fs.data.splits import (
     positions_of,
     split_by_blocks,
     split_by_periods,
+    within,
 )
 from physicsnemo_fs.errors import InputError
 
@@ -104,6 +105,11 @@ def test_times_outside_every_period_are_unused():
         positions_of(labels, "validation")
 
 
+@pytest.mark.parametrize("period", [["1900", "9999"], [1, 2262], ["-3000", "2021"]])
+def test_a_period_may_be_longer_than_nanoseconds_count(period):
+    assert within(hours("2020-01-01", 24), period).all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -115,6 +121,9 @@ def test_times_outside_every_period_are_unused():
         (lambda t: split_by_periods(t, {"train": [["2021", "2021"]]}), "hold a time"),
         (lambda t: split_by_periods(t, {"train": [["2020", "2020"]], "test": [["2020-01-02", "2020"]]}), "overlap"),
         (lambda t: parse_period(["2020-02", "2020-01"]), "end after it starts"),
+        (lambda t: split_by_periods(t, {"train": 5}), r"pairs \[start, end\]: got 5; write"),
+        (lambda t: split_by_periods(t, {"train": [5]}), r"pairs \[start, end\]: got \[5\]; write"),
+        (lambda t: split_by_periods(t, {"train": [["2020"]]}), r"pairs \[start, end\]: got \[\['2020'\]\]; write"),
         (lambda t: parse_period(["first", "last"]), "ISO 8601"),
         (lambda t: parse_period(["2020"]), "ISO 8601"),
         (lambda t: parse_duration("5 fortnights"), "a count and one of"),

@@ -101,6 +101,9 @@ def test_a_global_coarse_source_meets_a_map_projection(config, files, tmp_path):
     fine.to_netcdf(tmp_path / "lambert.nc")
     config.fine.data_path = str(tmp_path / "lambert.nc")
     config.coarse = CoarseSourceConfig(data_path=files["globe"], variables=["t2m"], method="bilinear")
+    with pytest.raises(InputError, match=r"got 'K' and '1'; .*fine\.variables=\[{name: t2m, unit: K}\]"):
+        build(config)
+    config.fine.variables = [{"name": "t2m", "unit": "K"}]
     coarse = open_store(build(config)).fields("all", "coarse")
     expected = 5 + np.sin(coarse.grid.latitude) + np.cos(np.deg2rad(2 * coarse.grid.longitude))
     np.testing.assert_allclose(coarse.read([0])[0, 0], expected, atol=0.5)

@@ -3,8 +3,10 @@
 """``dataset=netcdf``: from files and keys to a split with its normalisation."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import xarray as xr
 
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig
 from physicsnemo_fs.config.keys import check_values
+from physicsnemo_fs.data.fields.origins import fingerprint
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.warps import Log1p
 from physicsnemo_fs.errors import InputError
@@ -207,6 +210,67 @@ def test_statistics_are_kept_for_the_next_start(folder, tmp_path):
     assert open_gridded(configured(folder, window_size=1), Opening("train", statistics=path)).output_channels == (
         first.output_channels
     )
+
+
+def test_statistics_of_files_that_changed_are_measured_anew(folder, tmp_path):
+    path, data = tmp_path / "statistics.json", Path(shutil.copy(folder / "fine.nc", tmp_path))
+    config = configured(folder, data_path=str(data))
+    first = open_gridded(config, Opening("train", statistics=path)).output_channels[0]
+    warmer = xr.load_dataset(folder / "fine.nc")
+    warmer["t2m"] += 100
+    data.unlink()
+    warmer.to_netcdf(data)
+    second = open_gridded(config, Opening("train", statistics=path)).output_channels[0]
+    assert second.mean == pytest.approx(first.mean + 100, abs=1e-3)
+    warmer["t2m"].attrs["units"] = "K"
+    data.unlink()
+    warmer.to_netcdf(data)
+    assert open_gridded(config, Opening("train", statistics=path)).output_channels[0].unit == "K"
+
+
+@pytest.mark.parametrize("depth", ["zarr.json", "t2m/zarr.json", "t2m/c"])
+def test_a_zarr_store_that_changed_is_known(folder, tmp_path, depth):
+    store = tmp_path / "a.zarr"
+    xr.load_dataset(folder / "fine.nc").to_zarr(store, consolidated=False)
+    before = fingerprint(store)
+    assert fingerprint(store) == before
+    os.utime(store / depth, ns=(0, 2**62))
+    assert fingerprint(store) != before
+
+
+def test_static_fields_have_one_time_and_are_found(folder, tmp_path):
+    static = xr.load_dataset(folder / "static.nc")
+    moving = static.expand_dims(time=np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]"))
+    moving.to_netcdf(tmp_path / "moving.nc")
+    options = {"invariants": ["orography"]}
+    with pytest.raises(InputError, match=r"moving\.nc has 'orography' at 2; keep one, by xarray's isel\(time=0\)"):
+        open_gridded(configured(folder, **options, invariants_path=str(tmp_path / "moving.nc")), Opening("train"))
+    with pytest.raises(InputError, match=r"no variable 'orography'.*name their own by dataset\.invariants_path"):
+        open_gridded(configured(folder, **options), Opening("train"))
+    moving.isel(time=[0]).to_netcdf(tmp_path / "one.nc")
+    dataset = open_gridded(configured(folder, **options, invariants_path=str(tmp_path / "one.nc")), Opening("train"))
+    assert dataset.fetch([0]).invariants.shape == (1, 1, 16, 24)
+
+
+@pytest.mark.parametrize("rules", [None, {"orography": "mask"}])
+def test_static_fields_are_never_told_to_be_masked(folder, tmp_path, rules):
+    static = xr.load_dataset(folder / "static.nc")
+    static["orography"][2, 3] = np.nan
+    static.to_netcdf(tmp_path / "hole.nc")
+    options = {"invariants": ["orography"], "invariants_path": str(tmp_path / "hole.nc"), "missing": rules}
+    with pytest.raises(InputError, match=r"hole\.nc; set dataset\.missing\.orography to a value that is filled in"):
+        open_gridded(configured(folder, **options), Opening("train"))
+
+
+def test_an_input_in_another_unit_names_its_files(folder, tmp_path):
+    for path, unit, factor in (("fine.nc", "K", 1), ("coarse.nc", "degC", 4)):
+        data = xr.load_dataset(folder / "fine.nc").isel(latitude=slice(16))
+        data = data.coarsen(latitude=factor, longitude=factor).mean()
+        data["t2m"].attrs["units"] = unit
+        data.to_netcdf(tmp_path / path)
+    paths = {"data_path": str(tmp_path / "fine.nc"), "input_path": str(tmp_path / "coarse.nc")}
+    with pytest.raises(InputError, match=r"one unit: got 'degC' and 'K'.*target .*fine\.nc, input .*coarse\.nc"):
+        open_gridded(configured(folder, **paths), Opening("train"))
 
 
 def test_missing_values_of_the_training_data_are_found_before_training(folder, tmp_path):

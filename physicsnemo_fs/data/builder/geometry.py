@@ -5,8 +5,9 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
+from physicsnemo_fs.data.builder.frames import geographic, on_sphere, same_frame
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
@@ -14,26 +15,6 @@ Window = tuple[slice, slice]
 
 SAME_PLACE = 0.01
 """Edges that differ by less than this share of a cell are the same."""
-
-
-def on_sphere(grid: Grid) -> bool:
-    """Give whether rows and columns are of latitude and longitude, or of those of a rotated pole."""
-    return grid.unit.startswith("degree")
-
-
-def on_unit_sphere(latitude: np.ndarray, longitude: np.ndarray) -> Float64[np.ndarray, "*point 3"]:
-    """Give points of the Earth as vectors of length 1, float64.
-
-    Args:
-        latitude: Degrees north.
-        longitude: Degrees east.
-
-    Example:
-        >>> on_unit_sphere(np.array([90.0, 0.0]), np.array([0.0, 90.0])).round(9).tolist()
-        [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
-    """
-    phi, lam = (np.radians(np.asarray(degrees, np.float64)) for degrees in (latitude, longitude))
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
 def goes_round(grid: Grid) -> bool:
@@ -44,7 +25,7 @@ def goes_round(grid: Grid) -> bool:
         True
     """
     gap = abs(grid.shape[1] * grid.spacing[1] - 360.0)
-    return on_sphere(grid) and grid.projection is None and gap < SAME_PLACE * grid.spacing[1]
+    return geographic(grid) and gap < SAME_PLACE * grid.spacing[1]
 
 
 def edges(grid: Grid, axis: int) -> Float[np.ndarray, " edge"]:
@@ -115,7 +96,7 @@ def coarsened(grid: Grid, factor: int) -> Grid:
     coarse = replace(grid, shape=shape, origin=origin, registration="cell", latitude=None, longitude=None)
     if grid.latitude is None or grid.longitude is None:
         return coarse
-    if on_sphere(grid) and grid.projection is None:
+    if geographic(grid):
         return latlon(coarse)
     latitude = _blocks(grid.latitude, factor).mean(axis=(1, 3))
     east = _blocks(grid.longitude, factor)
@@ -142,7 +123,7 @@ def refined(grid: Grid, factor: int) -> Grid:
     shape = (grid.shape[0] * factor, grid.shape[1] * factor)
     origin = (float(edges(grid, 0)[0]), float(edges(grid, 1)[0]))
     fine = replace(grid, shape=shape, origin=origin, registration="cell", latitude=None, longitude=None)
-    if on_sphere(grid) and grid.projection is None:
+    if geographic(grid):
         return latlon(fine)
     if grid.latitude is None or grid.longitude is None:
         return fine
@@ -197,7 +178,7 @@ def turned(source: Grid, target: Grid) -> Grid:
         >>> covering_window(turned(world, part), part)
         (slice(0, 1, None), slice(3, 6, None))
     """
-    if not on_sphere(source) or source.projection is not None:
+    if not geographic(source):
         return source
     if source.unit != target.unit or target.projection is not None:
         return repeated(source, 2) if goes_round(source) else source
@@ -225,7 +206,7 @@ def nesting_factor(fine: Grid, coarse: Grid) -> int | None:
         >>> nesting_factor(fine, coarsened(fine, 4)), nesting_factor(fine, fine.at((3, 3)))
         (4, None)
     """
-    if fine.projection != coarse.projection or fine.unit != coarse.unit:
+    if not same_frame(fine, coarse):
         return None
     factor = fine.shape[0] // coarse.shape[0]
     if factor < 1 or any(fine.shape[axis] != factor * coarse.shape[axis] for axis in (0, 1)):

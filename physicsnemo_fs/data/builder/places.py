@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from physicsnemo_fs.data.builder.frames import geographic, on_sphere
 from physicsnemo_fs.data.builder.geometry import (
     SAME_PLACE,
     Window,
@@ -17,7 +18,6 @@ from physicsnemo_fs.data.builder.geometry import (
     edges,
     goes_round,
     latlon,
-    on_sphere,
     repeated,
     same_place,
     turned,
@@ -159,7 +159,7 @@ def _within(outer: Window, inner: Window) -> Window:
 
 def _require_within(source: Grid, region: Region, cell: float) -> None:
     """Refuse a box that leaves the source by more than a coarse cell."""
-    if region.box is None or not on_sphere(source) or source.projection is not None:
+    if region.box is None or not geographic(source):
         return
     south, north, west, east = _wrapped(region.box, source)
     for (low, high), axis in (((south, north), 0), ((west, east), 1)):
@@ -192,7 +192,7 @@ def _inside(source: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
     if source.latitude is None or source.longitude is None:
         raise InputError(f"region {region.name} needs a source with latitude and longitude; leave its box out")
     south, north, west, east = _wrapped(region.box, source)
-    if on_sphere(source) and source.projection is None:
+    if geographic(source):
         cells = [edges(source, axis) for axis in (0, 1)]
         slack = [SAME_PLACE * step for step in source.spacing]
         limits = ((south, north), (west, east))
@@ -210,7 +210,7 @@ def _wrapped(box: Box, source: Grid) -> Box:
     """Move a box by whole turns to the longitudes that the source counts in, and let it go eastward."""
     south, north, west, east = box
     width = min(east - west, 360.0) if east > west else (east - west) % 360.0
-    if source.longitude is None or source.projection is not None or not on_sphere(source):
+    if source.longitude is None or not geographic(source):
         return south, north, west, west + width
     start, slack = edges(source, 1)[0], source.spacing[1]
     if source.extent[1] > 360.0 - slack / 2:
@@ -220,7 +220,7 @@ def _wrapped(box: Box, source: Grid) -> Box:
 
 
 def _own_grid(source: Grid, region: Region, factor: int, spacing: float, origin: Sequence[float]) -> Grid:
-    if not on_sphere(source) or source.projection is not None:
+    if not geographic(source):
         raise InputError("a grid of another spacing needs a source of latitude and longitude; leave spacing out")
     if len(origin) != 2:
         raise InputError(f"fine.origin must be [latitude, longitude]: got {list(origin)}; correct it")
@@ -266,7 +266,7 @@ def _refuse_overlap(places: Sequence[Place]) -> None:
 
 
 def _overlap(a: Grid, b: Grid) -> bool:
-    turns = (-360.0, 0.0, 360.0) if on_sphere(a) and a.projection is None else (0.0,)
+    turns = (-360.0, 0.0, 360.0) if geographic(a) else (0.0,)
     return _meet(a, b, 0) and any(_meet(a, b, 1, turn) for turn in turns)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from physicsnemo_fs.data.builder.geometry import Window, covering_window, goes_round, on_sphere, turned
+from physicsnemo_fs.data.builder.frames import geographic, require_same_place, same_frame
+from physicsnemo_fs.data.builder.geometry import Window, covering_window, goes_round, turned
 from physicsnemo_fs.data.builder.places import Place, Region, place_regions
 from physicsnemo_fs.data.builder.regrid import Method
+from physicsnemo_fs.data.fields.origins import named_files
 from physicsnemo_fs.data.splits import (
     LABELS,
     NO_GAP,
@@ -24,6 +26,7 @@ from physicsnemo_fs.data.splits import (
 from physicsnemo_fs.data.statistics import Normalisation, parse_normalisations
 from physicsnemo_fs.data.store_layout import PARTS, Part
 from physicsnemo_fs.data.types import Channel, Fields, Grid
+from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
 
 PIECE_BYTES = 64 * 2**20
@@ -190,11 +193,13 @@ def make_plan(recipe: Recipe, fine: Fields, coarse: Fields | None = None, invari
         blocks=block_numbers(fine.times, recipe.splits.block),
     )
     _check_names(plan)
+    with named_files(fine=fine, coarse=coarse):
+        _check_units(plan)
     return plan
 
 
 def _light(place: Place) -> Place:
-    if not on_sphere(place.fine) or place.fine.projection is not None:
+    if not geographic(place.fine):
         return place
     bare = {name: replace(getattr(place, name), latitude=None, longitude=None) for name in ("source", "fine", "coarse")}
     return replace(place, **bare)
@@ -258,17 +263,37 @@ def _windows(source: Fields | None, grids: Sequence[Grid], name: str) -> list[Wi
     if source is None:
         return []
     try:
-        return [_window(source.grid, grid) for grid in grids]
+        with named_files(**{name: source}):
+            return [_window(source.grid, grid) for grid in grids]
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 
 
 def _window(source: Grid, target: Grid) -> Window:
-    if source.projection == target.projection and source.unit == target.unit:
-        return covering_window(turned(source, target), target)
-    if not on_sphere(source) or source.projection is not None or target.latitude is None:
-        raise InputError("a source on another projection must have latitude and longitude as rows and columns")
+    if same_frame(source, target):
+        source = turned(source, target)
+        window = covering_window(source, target)
+        require_same_place(target, source)
+        return window
+    if not geographic(source) or target.latitude is None:
+        raise InputError(
+            "a source on another projection than the fine one must have rows of latitude and columns of longitude; "
+            "regrid it to those first"
+        )
     return slice(0, source.shape[0]), slice(0, source.shape[1] + int(goes_round(source)))
+
+
+def _check_units(plan: Plan) -> None:
+    """Refuse a variable that is coarse in one unit and fine in another: networks add to the interpolated input."""
+    fine = {channel.name: channel.unit for channel in plan.channels("fine")}
+    for channel in plan.channels("coarse"):
+        unit = fine.get(channel.name, channel.unit)
+        if same_unit(channel.unit) != same_unit(unit):
+            raise InputError(
+                f"coarse and fine {channel.name!r} must have one unit: got {channel.unit!r} and {unit!r}; convert one, "
+                f"say it by fine.variables=[{{name: {channel.name}, unit: {channel.unit}}}] if the file does not, or "
+                f"rename it by coarse.variables=[{channel.name}_coarse={channel.name}]"
+            )
 
 
 def _check_names(plan: Plan) -> None:

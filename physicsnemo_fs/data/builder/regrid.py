@@ -9,7 +9,8 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from physicsnemo_fs.data.builder.geometry import equal_area_edges, nesting_factor, on_sphere, row_areas
+from physicsnemo_fs.data.builder.frames import geographic, same_frame
+from physicsnemo_fs.data.builder.geometry import equal_area_edges, nesting_factor, row_areas
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
@@ -28,7 +29,8 @@ def block_average(
 
     .. math:: \bar f_B = \sum_{i \in V_B} a_i f_i \Big/ \sum_{i \in V_B} a_i ,
 
-    so that the area-weighted mean over all valid cells is conserved.
+    so that the mean over all cells is conserved where none is missing, else that of the blocks weighted by the area of
+    their valid cells.
 
     Args:
         fields: Values, NaN where missing.
@@ -105,7 +107,7 @@ def _divide(total: np.ndarray, share: np.ndarray, least_valid: float) -> np.ndar
 def _conservative(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     """Regrid along both axes, in coordinates whose lengths are areas."""
     _require_library()
-    if source.projection != target.projection or source.unit != target.unit:
+    if not same_frame(source, target):
         raise InputError(
             "conservative regridding needs source and target with rows and columns of the same projection; choose "
             "bilinear"
@@ -126,11 +128,11 @@ def _bilinear(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
     y, x = (_extended(c) for c in (source.y, source.x))
     field = xr.DataArray(padded, {"y": y, "x": x}, ("channel", "y", "x"))
-    if source.projection == target.projection and source.unit == target.unit:
+    if same_frame(source, target):
         _require_library()
         places = xr.Dataset(coords={"y": target.y, "x": target.x})
         return field.regrid.linear(places, time_dim=None).transpose("channel", "y", "x").to_numpy()
-    if not on_sphere(source) or source.projection is not None or target.latitude is None:
+    if not geographic(source) or target.latitude is None:
         raise InputError(
             "regridding to another projection needs a source with rows of latitude and columns of longitude; regrid "
             "the source first"

@@ -12,7 +12,7 @@ import zarr
 from jaxtyping import Float
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from physicsnemo_fs.data.builder.geometry import on_sphere
+from physicsnemo_fs.data.builder.frames import geographic
 from physicsnemo_fs.data.builder.plan import Plan
 from physicsnemo_fs.data.cf_times import encode_times
 from physicsnemo_fs.data.splits import LABELS, UNUSED
@@ -120,9 +120,8 @@ def _write_times(group: zarr.Group, times: np.ndarray) -> None:
 
 
 def _write_coordinates(group: zarr.Group, grid: Grid) -> None:
-    geographic = on_sphere(grid) and grid.projection is None
     for name, axis, along in (("y", "Y", "north"), ("x", "X", "east")):
-        attributes = {"units": f"degrees_{along}" if geographic else grid.unit, "axis": axis}
+        attributes = {"units": f"degrees_{along}" if geographic(grid) else grid.unit, "axis": axis}
         if grid.projection is not None:
             attributes["standard_name"] = f"projection_{name}_coordinate"
         _write(group, name, getattr(grid, name), (name,), attributes)

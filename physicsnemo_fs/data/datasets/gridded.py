@@ -140,7 +140,8 @@ class GriddedDataset:
         rules: Mapping[str, Missing],
         window_size: int,
     ) -> None:
-        declared = outputs if inputs is None else shared_normalization(inputs, outputs)
+        with named_files(target=self._target, input=self._coarse):
+            declared = outputs if inputs is None else shared_normalization(inputs, outputs)
         if self._target is not None:
             _check_names("output_channels", outputs, self._target.channels)
         _check_names("input_channels", declared, self._coarse.channels)
@@ -159,8 +160,9 @@ class GriddedDataset:
         if invariants is None:
             return torch.zeros(1, 0, *whole.shape)
         if len(invariants.times) > 1:
-            raise InputError(f"invariants must be static: got {len(invariants.times)} times; choose one by a period")
-        window = matching_window(whole, invariants.grid)
+            raise InputError(f"invariants must be static: got {len(invariants.times)} times; keep one")
+        with named_files(target=self._target, invariants=invariants):
+            window = matching_window(whole, invariants.grid)
         if tuple(part.stop - part.start for part in window) != whole.shape:
             raise InputError(
                 f"invariants must lie on the fine grid {whole.shape}: theirs is {invariants.grid.shape}; regrid "

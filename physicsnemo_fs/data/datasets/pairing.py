@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which coarse frames and cells belong to which fine ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64
 
-from physicsnemo_fs.data.builder.geometry import cut, edges, on_sphere, on_unit_sphere
+from physicsnemo_fs.data.builder.frames import geographic, require_same_place
+from physicsnemo_fs.data.builder.geometry import cut, edges
 from physicsnemo_fs.data.types import Channel, Grid
 from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
@@ -35,7 +36,7 @@ def matching_window(fine: Grid, coarse: Grid) -> tuple[slice, slice]:
     parts = []
     for axis, name in enumerate(("rows", "columns")):
         own, wanted = edges(coarse, axis), edges(fine, axis)[[0, -1]]
-        if axis == 1 and on_sphere(coarse) and coarse.projection is None:
+        if axis == 1 and geographic(coarse):
             wanted = wanted + 360.0 * np.ceil((own[0] - wanted[0]) / 360.0 - 1e-6)
         found = np.abs(own[:, None] - wanted).argmin(axis=0)
         gaps = np.abs(own[found] - wanted)
@@ -47,63 +48,8 @@ def matching_window(fine: Grid, coarse: Grid) -> tuple[slice, slice]:
             )
         parts.append(slice(int(found[0]), int(found[1])))
     window = (parts[0], parts[1])
-    require_same_place(fine, coarse, window)
+    require_same_place(fine, coarse)
     return window
-
-
-def require_same_place(fine: Grid, coarse: Grid, window: tuple[slice, slice]) -> None:
-    """Require that a fine grid and the coarse cells of a window lie at one place of the Earth.
-
-    Projections are compared by the parameters that both name; latitudes and longitudes, where both grids have them, by
-    the centres of the domain, of its first row and of its first column of coarse cells, to half a coarse cell.
-
-    Raises:
-        InputError: If they do not.
-    """
-    here, there = fine.projection or {}, coarse.projection or {}
-    if (name := differing(here, there)) is not None:
-        raise InputError(
-            f"input and target must have one projection: {name} is {there[name]} there and {here[name]} here; "
-            "give files of one grid or align them with physicsnemo-fs build"
-        )
-    if fine.latitude is None or coarse.latitude is None or fine.longitude is None or coarse.longitude is None:
-        return
-    own = on_unit_sphere(fine.latitude, fine.longitude)
-    other = on_unit_sphere(coarse.latitude, coarse.longitude)[window]
-    rows, columns = (max(1, round(n / m)) for n, m in zip(own.shape, other.shape[:2], strict=False))
-    whole, first = slice(None), slice(1)
-    parts = (
-        ((whole, whole), (whole, whole)),
-        ((slice(rows), whole), (first, whole)),
-        ((whole, slice(columns)), (whole, first)),
-    )
-    neighbours = [np.diff(other, axis=axis) for axis in (0, 1) if other.shape[axis] > 1]
-    cell = max((float(np.linalg.norm(n, axis=-1).max()) for n in neighbours), default=np.inf)
-    for mine, theirs in parts:
-        apart = np.linalg.norm(own[mine].mean((0, 1)) - other[theirs].mean((0, 1)))
-        if apart > 0.5 * cell:
-            raise InputError(
-                "input and target must lie at one place: by their latitudes and longitudes they are "
-                f"{np.degrees(apart):.3g} degrees apart, in cells of {np.degrees(cell):.3g}; give files of one region, "
-                "rows and columns in one order"
-            )
-
-
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Name the first parameter of a projection that two descriptions have with different values.
-
-    Example:
-        >>> differing({"grid_mapping_name": "x", "crs_wkt": "a"}, {"grid_mapping_name": "y"})
-        'grid_mapping_name'
-    """
-    for name in sorted(one.keys() & other.keys()):
-        a, b = np.asarray(one[name]), np.asarray(other[name])
-        numbers = a.dtype.kind in "iuf" and b.dtype.kind in "iuf"
-        if numbers and not (a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-6)):
-            return name
-        if name == "grid_mapping_name" and str(one[name]) != str(other[name]):
-            return name
-    return None
 
 
 def aligned_grid(fine: Grid, coarse: Grid, window: tuple[slice, slice]) -> Grid:

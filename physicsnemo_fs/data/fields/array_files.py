@@ -93,8 +93,11 @@ def find_engine(path: Path) -> str:
     if path.is_dir():
         engine = "zarr" if _is_zarr(path) else None
     else:
-        with open(path, "rb") as file:
-            start = file.read(4)
+        try:
+            with open(path, "rb") as file:
+                start = file.read(4)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); restore, remove or leave it out") from error
         known = [engine for magic, engine in MAGIC.items() if start.startswith(magic)]
         engine = known[0] if known else SUFFIXES.get(path.suffix)
     if engine is None:

@@ -3,6 +3,7 @@
 """Which file holds which times of a variable."""
 
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from physicsnemo_fs.data.fields.parts import GroupedParts, variable_of
 from physicsnemo_fs.data.fields.placement import Coordinates, find_coordinates
 from physicsnemo_fs.data.fields.selection import selectable
 from physicsnemo_fs.data.types import Channel
+from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,29 @@ class _Found:
     selectable: frozenset[str]
 
 
+@dataclass(frozen=True)
+class _Unused:
+    """A file that holds none of the variables asked for."""
+
+    path: Path
+    names: list[str]
+    times: np.ndarray
+
+    def check(self, wanted: Sequence[Wanted], record: Record) -> None:
+        """Refuse it if it has one under its name in other letters; say so if it has times that the record lacks."""
+        asked = {request.source.lower(): request.source for request in wanted}
+        for name in self.names:
+            if name.lower() in asked:
+                raise InputError(
+                    f"files must give a variable one name: {self.path} has {name!r}, not {asked[name.lower()]!r}; "
+                    "rename it there or leave the file out"
+                )
+        lacking = np.setdiff1d(self.times, record.times)
+        if len(lacking) and len(record.times):
+            text = "%s has %d further times from %s on, but no %r: they are left out"
+            log.warning(text, self.path, len(lacking), lacking[0], record.name)
+
+
 def find_records(
     paths: Sequence[Path], variables: Sequence[str], engine: str | None, select: Mapping[str, Any]
 ) -> tuple[Record, ...]:
@@ -129,6 +156,7 @@ def find_records(
     found: list[list[_Found]] = [[] for _ in wanted]
     reference: list[Coordinates | None] = [None] * len(wanted)
     absent: list[InputError | None] = [None] * len(wanted)
+    unused: list[_Unused] = []
     for path in paths:
         OPEN_FILES.forget(path)
         kind = engine or find_engine(path)
@@ -142,11 +170,16 @@ def find_records(
             here = _describe(path, kind, dataset, request, select)
             reference[i] = _same_grid(reference[i], here[1], request.name, found[i], path)
             found[i].append(here[0])
+        if not any(files and files[-1].part.path == path for files in found):
+            unused.append(_Unused(path, parts.names(), parts.times()))
         parts.close()
-    return tuple(
+    records = tuple(
         _joined(request, files, coordinates, error)
         for request, files, coordinates, error in zip(wanted, found, reference, absent, strict=True)
     )
+    for file in unused:
+        file.check(wanted, records[0])
+    return records
 
 
 def _describe(
@@ -273,13 +306,15 @@ def _check_increasing(file: _Found, name: str) -> None:
 
 
 def _check_follows(earlier: _Found, later: _Found, name: str) -> None:
-    if earlier.channel.unit != later.channel.unit:
+    if same_unit(earlier.channel.unit) != same_unit(later.channel.unit):
         raise InputError(
             f"files must give {name!r} in one unit: {earlier.part.path} has {earlier.channel.unit!r}, "
             f"{later.part.path} {later.channel.unit!r}; convert one"
         )
     if _moments(later)[0] <= _moments(earlier)[-1]:
+        repeated = len(np.intersect1d(_moments(earlier), _moments(later)))
+        remedy = f"remove {repeated} repeated times" if repeated else "join them, as xarray's concat and sortby do"
         raise InputError(
             f"files must not overlap in time: {later.part.path} begins at {_moments(later)[0]}, "
-            f"{earlier.part.path} ends at {_moments(earlier)[-1]} with {name!r}; remove the repeated times"
+            f"{earlier.part.path} ends at {_moments(earlier)[-1]} with {name!r}; {remedy}"
         )

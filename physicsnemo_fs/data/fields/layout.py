@@ -10,7 +10,7 @@ import xarray as xr
 
 from physicsnemo_fs.data.fields.kinds import LATITUDE, LONGITUDE, X, Y, find_coordinate
 from physicsnemo_fs.data.fields.levels import level_dimension
-from physicsnemo_fs.data.fields.moments import find_times
+from physicsnemo_fs.data.fields.moments import find_times, refuse_undated
 from physicsnemo_fs.data.fields.selection import check_single, position_of
 from physicsnemo_fs.errors import InputError
 
@@ -63,6 +63,11 @@ def find_layout(
         raise InputError(
             f"variable {array.name!r} must lie on rows and columns beside its times; it has dimensions {array.dims}"
         )
+    if chosen := sorted({y, x} & set(map(str, select))):
+        raise InputError(
+            f"select must name dimensions that are neither rows nor columns: got {chosen[0]!r}; choose a "
+            "region=[south, north, west, east]"
+        )
     fixed: dict[str, int] = {}
     if level is not None and (found := level_dimension(array, level)) is not None:
         fixed[found[0]] = found[1]
@@ -74,6 +79,8 @@ def find_layout(
 
 def _time_dimension(dataset: xr.Dataset, array: xr.DataArray, select: Mapping[str, Any]) -> str | None:
     time, _ = find_times(dataset, array)
+    if time is None:
+        refuse_undated(dataset, array, select)
     dims = [] if time is None else [str(dim) for dim in time.dims if dim not in select]
     if len(dims) > 1:
         dims = [dim for dim in dims if array.sizes[dim] > 1] or dims[:1]

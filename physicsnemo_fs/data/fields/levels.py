@@ -25,6 +25,7 @@ def find_variable(parts: Sequence[xr.Dataset], name: str, level: float | None = 
     if not found:
         known = sorted({str(known) for part in parts for known in part.data_vars})
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        close = [other for other in known if other.lower() == name.lower()] or close
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"no variable {name!r}{hint} (variables: {', '.join(known) or 'none'})")
     if level is None:

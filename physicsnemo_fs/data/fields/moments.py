@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a field is valid, and how long after the start of its forecast."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -36,6 +39,22 @@ def find_times(dataset: xr.Dataset, array: xr.DataArray) -> tuple[xr.DataArray |
     raise InputError(
         f"{time.name!r} of {array.name!r} may be the start of a forecast or the valid time, "
         f"{float(hours(lead).max()):g} h later; set its attribute standard_name to forecast_reference_time or time"
+    )
+
+
+def refuse_undated(dataset: xr.Dataset, array: xr.DataArray, select: Mapping[str, Any]) -> None:
+    """Refuse a coordinate that should be the times but holds text, or years that do not fit 64 bits of nanoseconds.
+
+    Raises:
+        InputError: If the variable has such a one and nothing is chosen from it.
+    """
+    time = find_coordinate(dataset, array, TIME)
+    if time is None or time.dtype.kind not in "OSU" or not time.size or set(map(str, time.dims)) & set(select):
+        return
+    raise InputError(
+        f"times must be numbers as in 'hours since 2000-01-01', of years from 1678 to 2261: {time.name!r} of "
+        f"{array.name!r} begins with {time.values.ravel()[0]!s}; write them so, or choose one by "
+        f"select={{{time.name}: x}}"
     )
 
 

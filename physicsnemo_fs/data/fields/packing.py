@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 
+ROUNDING = 1e-3
+"""Share of a step of packed values by which the end of their valid range may have been rounded."""
+
 
 @dataclass(frozen=True)
 class Packing:
-    """``value = stored * scale + offset``, NaN where the stored number is one of ``missing``.
+    """``value = stored * scale + offset``, NaN where the stored number is missing or outside the valid range.
 
     Args:
         scale: Factor.
         offset: Summand.
         missing: Stored numbers that mean no value, NaN excepted.
         unsigned: Whether stored integers are to be read without sign.
+        valid: Least and greatest stored number that counts, ``valid_min``, ``valid_max`` or ``valid_range``.
 
     Example:
         >>> packing = Packing.of(np.dtype("i2"), {"scale_factor": 0.5, "add_offset": 10.0, "_FillValue": -1})
@@ -29,6 +33,7 @@ class Packing:
     offset: float = 0.0
     missing: tuple[float, ...] = ()
     unsigned: bool = False
+    valid: tuple[float, float] = (-np.inf, np.inf)
 
     @classmethod
     def of(
@@ -42,28 +47,52 @@ class Packing:
             default_fills: What a format stores by type where nothing was written, if it does.
         """
         missing = [attributes[name] for name in ("_FillValue", "missing_value") if name in attributes]
-        if dtype.kind == "f" and "_FillValue" not in attributes and default_fills is not None:
+        if dtype.itemsize > 1 and "_FillValue" not in attributes and default_fills is not None:
             missing.append(default_fills[dtype.str[1:]])
         numbers = np.concatenate([np.atleast_1d(np.asarray(value)).ravel() for value in missing] or [np.empty(0)])
         kept = numbers[~np.isnan(numbers.astype(np.float64))]
         stored = kept[np.isfinite(kept) | (dtype.kind == "f")].astype(dtype)
-        return cls(
-            float(attributes.get("scale_factor", 1.0)),
-            float(attributes.get("add_offset", 0.0)),
-            tuple(dict.fromkeys(stored.tolist())),
-            str(attributes.get("_Unsigned", "false")).lower() == "true",
-        )
+        scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
+        unsigned = str(attributes.get("_Unsigned", "false")).lower() == "true"
+        valid = _valid_range(dtype, attributes, scale, offset, unsigned)
+        return cls(scale, offset, tuple(dict.fromkeys(stored.tolist())), unsigned, valid)
 
     def unpack(self, stored: np.ndarray) -> np.ndarray:
         """Give the values: of the stored type if that is floating-point and not packed, else float64."""
         stored = np.asarray(stored)
+        numbers = _without_sign(stored) if self.unsigned else stored
         plain = stored.dtype.kind == "f" and self.scale == 1.0 and self.offset == 0.0
-        if self.unsigned and stored.dtype.kind == "i":
-            values = stored.view(stored.dtype.str.replace("i", "u")) * self.scale + self.offset
-        else:
-            values = stored if plain else stored.astype(np.float64) * self.scale + self.offset
+        values = numbers if plain else numbers.astype(np.float64) * self.scale + self.offset
         for number in self.missing:
             absent = stored == number
             if absent.any():
                 values[absent] = np.nan
+        if np.isfinite(self.valid).any():
+            outside = (numbers < self.valid[0]) | (numbers > self.valid[1])
+            if outside.any():
+                values[outside] = np.nan
         return values
+
+
+def _without_sign(numbers: np.ndarray) -> np.ndarray:
+    return numbers.view(numbers.dtype.str.replace("i", "u")) if numbers.dtype.kind == "i" else numbers
+
+
+def _valid_range(
+    dtype: np.dtype, attributes: Mapping[str, Any], scale: float, offset: float, unsigned: bool
+) -> tuple[float, float]:
+    """Read the valid range of stored numbers; for packed integers a floating-point one is of the values (CF 2.5.1)."""
+    given = np.ravel(attributes.get("valid_range", ()))
+    both = given if given.size else (None,)
+    found = [-np.inf, np.inf]
+    for end, name in enumerate(("valid_min", "valid_max")):
+        number = np.ravel(attributes.get(name, both[-end]))[:1]
+        if number.dtype.kind not in "iuf" or np.isnan(number).any():
+            continue
+        if dtype.kind in "iu" and number.dtype.kind == "f":
+            packed = float((number[0] - offset) / scale)
+            upper = bool(end) == (scale > 0)
+            found[upper] = np.floor(packed + ROUNDING) if upper else np.ceil(packed - ROUNDING)
+        else:
+            found[end] = float((_without_sign(number.astype(dtype)) if unsigned else number.astype(dtype))[0])
+    return found[0], found[1]

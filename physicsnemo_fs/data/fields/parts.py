@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import numpy as np
 import xarray as xr
 
 from physicsnemo_fs.data.fields.levels import find_variable
+from physicsnemo_fs.data.fields.moments import find_times
 from physicsnemo_fs.errors import InputError
 
 
@@ -37,7 +39,7 @@ class GroupedParts:
         self._parts = {"": open_parts(path, engine, decode)}
 
     def find(self, source: str, level: float | None = None) -> xr.Dataset:
-        """Give the part that holds ``name`` or ``group/name``, with the coordinates of the root.
+        """Give the part that holds ``name`` or ``group/name``, with the coordinates of the groups around it.
 
         Raises:
             InputError: Naming what there is instead.
@@ -59,9 +61,24 @@ class GroupedParts:
         groups = groups_of(self.path, self.engine)
         if group not in groups:
             raise InputError(f"no group {group!r} (groups: {', '.join(sorted(groups)) or 'none'})")
-        found = open_parts(self.path, self.engine, self.decode, group)
-        (root,) = self._parts[""]
-        return [_with_coordinates(part, root) for part in found]
+        (found,) = open_parts(self.path, self.engine, self.decode, group)
+        above = group.rpartition("/")[0]
+        while above:
+            (outer,) = open_parts(self.path, self.engine, self.decode, above)
+            found = _with_coordinates(found, outer)
+            above = above.rpartition("/")[0]
+        return [_with_coordinates(found, self._parts[""][0])]
+
+    def names(self) -> list[str]:
+        """Give the variables that are no coordinates, those in groups with their group."""
+        own = [str(name) for part in self._parts[""] for name in part.data_vars]
+        return own + [f"{group}/{name}" for group, held in groups_of(self.path, self.engine).items() for name in held]
+
+    def times(self) -> np.ndarray:
+        """Give the valid times of the variables of the root, all together."""
+        found = [find_times(part, array)[0] for part in self._parts[""] for array in part.data_vars.values()]
+        dated = [np.ravel(time.values).astype("datetime64[ns]") for time in found if time is not None]
+        return np.unique(np.concatenate([np.empty(0, "datetime64[ns]"), *dated]))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -70,14 +87,14 @@ class GroupedParts:
                 part.close()
 
 
-def _with_coordinates(part: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
-    """Add the variables of the root that lie along a group's dimensions, coordinates as such."""
+def _with_coordinates(part: xr.Dataset, outer: xr.Dataset) -> xr.Dataset:
+    """Add the variables of the group around that lie along a group's dimensions, coordinates as such."""
     fitting = {
         name: variable
-        for name, variable in root.variables.items()
+        for name, variable in outer.variables.items()
         if name not in part.variables and variable.dims and set(variable.dims) <= set(part.dims)
     }
-    return part.assign(fitting).set_coords([name for name in fitting if name in root.coords])
+    return part.assign(fitting).set_coords([name for name in fitting if name in outer.coords])
 
 
 def groups_of(path: Path, engine: str) -> dict[str, set[str]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from physicsnemo_fs.data.builder.frames import same_projection
 from physicsnemo_fs.data.fields.geography import (
     TOLERANCE,
     Axis,
@@ -22,6 +23,9 @@ from physicsnemo_fs.data.fields.kinds import LATITUDE, LONGITUDE, X, Y, find_coo
 from physicsnemo_fs.data.fields.layout import Layout
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
+
+POLE_SLACK = 1e-3
+"""Degrees by which rounding may carry a latitude beyond a pole."""
 
 
 @dataclass(frozen=True)
@@ -56,31 +60,37 @@ class Coordinates:
         return bool(np.allclose(np.sort(self.y), np.sort(other.y), atol=1e-5) and np.allclose(own, others, atol=1e-4))
 
     def differs(self, other: "Coordinates") -> bool:
-        """Say whether two files lie on different grids, rounding of their coordinates aside."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in ("y", "x", "latitude", "longitude"))
-        return self.unit != other.unit or not all(
-            a is b or (a is not None and b is not None and a.shape == b.shape and _close(a, b)) for a, b in pairs
+        """Say whether two files lie on different grids, rounding of their coordinates and whole turns aside."""
+        turns = {"y": None, "latitude": None, "x": 360.0 if self.geographic else None, "longitude": 360.0}
+        return (
+            self.unit != other.unit
+            or not same_projection(self.projection, other.projection)
+            or not all(_close(getattr(self, name), getattr(other, name), turn) for name, turn in turns.items())
         )
 
 
-def _close(a: np.ndarray, b: np.ndarray) -> bool:
+def _close(a: np.ndarray | None, b: np.ndarray | None, turn: float | None) -> bool:
+    if a is None or b is None or a.shape != b.shape:
+        return a is b
     spacing = np.abs(np.diff(a, axis=-1)).min() if a.shape[-1] > 1 else 1.0
-    return bool(np.allclose(a, b, rtol=0.0, atol=0.01 * spacing, equal_nan=True))
+    apart = a - b if turn is None else (a - b + turn / 2) % turn - turn / 2
+    return bool(np.allclose(np.where(np.isnan(a) & np.isnan(b), 0.0, apart), 0.0, rtol=0.0, atol=0.01 * spacing))
 
 
 def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -> Coordinates:
     """Find the coordinates of a variable's rows and columns.
 
     Raises:
-        InputError: If they change with time.
+        InputError: If they change with time, or a latitude lies beyond a pole.
     """
     north, east = (_still(find_coordinate(dataset, array, kind), layout) for kind in (LATITUDE, LONGITUDE))
     latitude = longitude = None
     if north is not None and east is not None:
         if north.dims == (layout.y,) and east.dims == (layout.x,):
-            return Coordinates(_numbers(north), _longitudes(array, east), "degrees", True)
+            return Coordinates(_latitudes(north), _longitudes(array, east), "degrees", True)
         if set(north.dims) == set(east.dims) == {layout.y, layout.x}:
-            latitude, longitude = (_numbers(c.transpose(layout.y, layout.x)) for c in (north, east))
+            latitude, longitude = (_degrees(c.transpose(layout.y, layout.x)) for c in (north, east))
+            _check_latitudes(latitude, north)
     projection = grid_mapping(dataset, array)
     rows, columns = (find_coordinate(dataset, array, kind) for kind in (Y, X))
     if rows is not None and columns is not None and (rows.dims, columns.dims) == ((layout.y,), (layout.x,)):
@@ -119,9 +129,30 @@ def _numbers(coordinate: xr.DataArray) -> np.ndarray:
     return np.asarray(coordinate.values, np.float64)
 
 
+def _degrees(coordinate: xr.DataArray) -> np.ndarray:
+    """Give latitudes or longitudes in degrees."""
+    in_radians = str(coordinate.attrs.get("units", "")).lower() in ("radian", "radians", "rad")
+    return np.degrees(_numbers(coordinate)) if in_radians else _numbers(coordinate)
+
+
+def _latitudes(coordinate: xr.DataArray) -> np.ndarray:
+    found = _degrees(coordinate)
+    _check_latitudes(found, coordinate)
+    return found
+
+
+def _check_latitudes(found: np.ndarray, coordinate: xr.DataArray) -> None:
+    farthest = float(np.nanmax(np.abs(found), initial=0.0))
+    if farthest > 90.0 + POLE_SLACK:
+        raise InputError(
+            f"latitudes must lie between -90 and 90 degrees: {coordinate.name!r} reaches {farthest:g}; correct the "
+            "coordinate or its units"
+        )
+
+
 def _longitudes(array: xr.DataArray, coordinate: xr.DataArray) -> np.ndarray:
     """Give longitudes in the order of the values: cfgrib sorts those of a GRIB field that crosses Greenwich."""
-    found = _numbers(coordinate)
+    found = _degrees(coordinate)
     attributes = array.attrs
     names = [f"GRIB_longitudeOf{end}GridPointInDegrees" for end in ("First", "Last")]
     regular = attributes.get("GRIB_gridType") == "regular_ll" and not attributes.get("GRIB_iScansNegatively")
