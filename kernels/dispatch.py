@@ -4,6 +4,7 @@
 
 import importlib.util
 import os
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -53,7 +54,7 @@ def choose_backend(
         >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
         'reference'
     """
-    asked = os.environ.get(BACKEND_VARIABLE)
+    asked = environment_backend()
     if backend is not None:
         name = named_backend(backend, _NAMES, device, dtype, instead="pruned_fft")
     elif asked:
@@ -71,8 +72,7 @@ def named_backend(
     Raises:
         ValueError: Otherwise, naming ``origin``, where the name came from, and what to choose ``instead``.
     """
-    if name not in names:
-        raise ValueError(f"{origin} must be one of {', '.join(names)}: got {name!r}; choose one or leave it unset")
+    _require_known(name, names, origin)
     if name == "triton" and (obstacle := obstacle_to_triton(device, dtype)):
         raise ValueError(f"{origin} 'triton' {obstacle}, or choose {instead}")
     return name
@@ -110,9 +110,31 @@ def automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch
     return "triton" if low_precision and fits and not obstacle_to_triton(device, dtype) else "pruned_fft"
 
 
+def environment_backend() -> str:
+    """Give the backend that ``PHYSICSNEMO_FS_BACKEND`` names, nothing if it is unset.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    name = os.environ.get(BACKEND_VARIABLE, "")
+    if name:
+        _require_known(name, _NAMES, BACKEND_VARIABLE)
+    return name
+
+
+def _require_known(name: str, names: tuple[str, ...], origin: str) -> None:
+    if name not in names:
+        raise ValueError(f"{origin} must be one of {', '.join(names)}: got {name!r}; choose one or leave it unset")
+
+
 def environment_allows_triton() -> bool:
     """Tell whether ``PHYSICSNEMO_FS_BACKEND`` leaves the operators beside the convolution free to choose "triton"."""
-    return os.environ.get(BACKEND_VARIABLE, "") in ("", "triton")
+    return environment_backend() in ("", "triton")
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """Give a context in which operands keep the dtypes that were chosen for them; the meta device has no autocast."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def triton_transform(dtype: torch.dtype) -> str:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .activations import require_epilogue, require_real
+from .activations import require_epilogue, require_images, require_real
 
 
 def pointwise_map(
@@ -31,8 +31,7 @@ def pointwise_map(
         >>> pointwise_map(torch.ones(2, 3, 4, 4), torch.ones(5, 3), torch.ones(5)).unique().item()
         4.0
     """
-    if x.ndim != 4:
-        raise ValueError(f"x must be [batch, in_channels, height, width]: got {tuple(x.shape)}; reshape it")
+    require_images(x)
     require_real("x", x, x.device, "convert it")
     channels = matrix.shape[0]
     expected = {"matrix": (matrix, (channels, x.shape[1])), "bias": (bias, (channels,))}

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..activations import require_epilogue, require_real
+from ..activations import require_epilogue, require_images, require_real
 from ..dispatch import environment_allows_triton, named_backend, obstacle_to_triton, without_forward_derivatives
 from .composition import compose
 from .operators import group_norm_film
@@ -72,7 +72,7 @@ def group_norm_film_activation(
 
 def _choose(device: torch.device, dtype: torch.dtype, backend: str | None) -> str:
     if backend is None:
-        allowed = device.type != "cpu" and environment_allows_triton()
+        allowed = environment_allows_triton() and device.type != "cpu"
         return "triton" if allowed and not obstacle_to_triton(device, dtype) else "torch"
     return named_backend(backend, _NAMES, device, dtype, instead="torch")
 
@@ -86,8 +86,7 @@ def _check(
     shift: Tensor | None,
     activation: str,
 ) -> None:
-    if x.ndim != 4:
-        raise ValueError(f"x must be [batch, channels, height, width]: got {tuple(x.shape)}; reshape it")
+    require_images(x)
     require_real("x", x, x.device, "convert it")
     batch, channels = x.shape[:2]
     if groups < 1 or channels % groups:

@@ -13,6 +13,7 @@ from ..dispatch import (
     named_backend,
     takes_forward_derivatives,
     triton_transform,
+    without_autocast,
     without_forward_derivatives,
 )
 from . import operators
@@ -64,7 +65,7 @@ def fourier_resample(
         transform = triton_transform(x.dtype)
     else:
         transform, x = name, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         if name == "triton" or (torch.compiler.is_compiling() and not takes_forward_derivatives()):
             return operators.resample(x, *size, transform)
         return operators.implementation(name)(x, *size)  # torch differentiates it at less cost per call
@@ -75,7 +76,7 @@ def _choose(
 ) -> str:
     if backend is not None:
         return named_backend(backend, _NAMES, device, dtype, instead="matrix")
-    if device.type != "cpu" and environment_allows_triton():
+    if environment_allows_triton() and device.type != "cpu":
         rows, columns = (min(pair) for pair in zip(old, new, strict=True))
         if automatic_backend(device, ((rows + 1) // 2, (columns + 1) // 2), dtype) == "triton":
             return "triton"

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spectral convolution with what follows it in a neural operator: skip, bias, modulation, activation."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..activations import require_epilogue
-from ..dispatch import triton_transform
+from ..dispatch import triton_transform, without_autocast
 from ..pointwise import pointwise_map
 from .concatenated import concatenation_pays, spectral_concatenated
 from .epilogue import follow, spectral_epilogue
@@ -70,7 +69,7 @@ def spectral_layer2d(
     extras = (bias, scale, shift)
     if name == "triton":
         transform = triton_transform(x_ready.dtype)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             if skip_weight is not None and concatenation_pays(modes[1], size[1]):
                 settings = (activation, *modes, transform)
                 return spectral_concatenated(x_ready, weight_ready, skip_weight, *extras, *settings)[0]
@@ -80,7 +79,7 @@ def spectral_layer2d(
             return spectral_epilogue(mixed, skip, *extras, activation, *size, *modes, transform, x.dtype)
     if skip_weight is not None:
         skip, bias = pointwise_map(x, skip_weight, bias), None
-    value = spectral_conv2d(x, weight, modes, out_size, name)
+    value = spectral_conv2d(x_ready, weight_ready, modes, out_size, name)  # rounded to 16 bits once, at the end
     return follow(value, skip, bias, scale, shift, activation).to(x.dtype)
 
 

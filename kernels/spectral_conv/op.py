@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..activations import require_pair, require_real
+from ..activations import require_images, require_pair, require_real
 from ..dispatch import choose_backend, triton_transform
 from . import reference
 from .operators import truncated_spectral_conv2d
@@ -104,8 +104,7 @@ def largest_modes(size: tuple[int, int], out_size: tuple[int, int] | None = None
 
 
 def _check_tensors(x: Tensor, weight: Tensor, modes: tuple[int, int]) -> None:
-    if x.ndim != 4:
-        raise ValueError(f"x must be [batch, in_channels, height, width]: got {tuple(x.shape)}; reshape it")
+    require_images(x)
     require_real("x", x, x.device, "convert it, or transform real and imaginary part")
     require_real("weight", weight, x.device, "convert it, complex ones to pairs by torch.view_as_real")
     expected = (2 * modes[0] * modes[1], x.shape[1])

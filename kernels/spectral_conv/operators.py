@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..dispatch import without_autocast
 from . import partial_dft, pruned_fft
 
 
@@ -65,7 +66,7 @@ def truncated_spectral_conv2d(
     function sees to it.
     """
     # the dtypes are chosen already; autocast would widen 16-bit values
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         mixed = mixed_modes(x, weight, modes, transform)
         return spectral_synthesis(mixed, *out_size, *modes, transform, x.dtype)
 

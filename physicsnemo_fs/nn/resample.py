@@ -14,6 +14,7 @@ from torch import Tensor
 
 from physicsnemo_fs.kernels import fourier_resample
 from physicsnemo_fs.kernels.constants import constants
+from physicsnemo_fs.kernels.dispatch import without_autocast
 from physicsnemo_fs.kernels.resample import apply_along_axes
 
 __all__ = ["fourier_resample", "interpolate_cells", "radial_filter", "radial_wavenumber"]
@@ -78,7 +79,7 @@ def interpolate_cells(
     """
     if registration not in ("node", "cell"):
         raise ValueError(f"registration must be 'node' or 'cell': got {registration!r}")
-    with torch.autocast(coarse.device.type, enabled=False):
+    with without_autocast(coarse.device):
         coarse = _at_least_single(coarse)
         rows, columns = (
             _cell_interpolation_matrix(n, m, periodic, registration, first, coarse.dtype, coarse.device)
@@ -128,7 +129,7 @@ def radial_filter(
         >>> torch.allclose(radial_filter(x, torch.full((1, 5), 2.0)), 2 * x, atol=1e-5)
         True
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         x = _at_least_single(x)
         gain = gain.to(device=x.device, dtype=x.dtype)
         wavenumber = radial_wavenumber((x.shape[-2], x.shape[-1]), x.device) / length

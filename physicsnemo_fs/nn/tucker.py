@@ -75,11 +75,13 @@ class TuckerSpectralConv2d(SpectralModule):
         """Give what :meth:`.SpectralConv2d.forward` gives."""
         modes = self.supported_modes(x, out_size)
         self.require_addends(x, out_size, skip, pointwise)
-        narrow = torch.einsum("ir,bihw->brhw", self.factors[0], x)
+        narrow = pointwise_map(x, self.factors[0].T)
         mixed = spectral_conv2d(narrow, self._core_modes(*modes), modes, out_size)
-        wide = torch.einsum("os,bshw->bohw", self.factors[1], mixed)
+        wide = pointwise_map(mixed, self.factors[1])
         wide = wide if skip is None else wide + skip
-        return wide if pointwise is None else wide + pointwise_map(x, pointwise.weight.flatten(1), pointwise.bias)
+        if pointwise is not None:
+            wide = wide + pointwise_map(x, pointwise.weight.flatten(1), pointwise.bias)
+        return wide.to(x.dtype)
 
     def dense_weight(self) -> Float[Tensor, "modes in_channels out_channels 2"]:
         """Give the weight of the :class:`physicsnemo_fs.nn.spectral.SpectralConv2d` that is the same map."""

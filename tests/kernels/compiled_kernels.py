@@ -32,37 +32,37 @@ SHARED_LIMIT = {80: 166912, 90: 232448, 100: 232448}
 BATCH, CHANNELS, GROUPS, SIZE = 4, 64, 8, 128
 
 
-def _analysis(dtype, modes, exact=False):
-    kernels.analysis(torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), modes, modes, True, exact)
+def _analysis(dtype, modes, exact=False, size=SIZE):
+    kernels.analysis(torch.empty(BATCH, CHANNELS, size, size, dtype=dtype), modes, modes, True, exact)
 
 
 def _synthesis(dtype, modes, exact=False):
     kernels.synthesis(_pairs(modes), SIZE, SIZE, modes, modes, dtype, True, exact)
 
 
-def _layer(dtype, modes):
-    values, affine = torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
-    kernels.layer(_pairs(modes), values, affine, "gelu", SIZE, SIZE, modes, modes, dtype)
+def _layer(dtype, modes, exact=False, size=SIZE):
+    values, affine = torch.empty(BATCH, CHANNELS, size, size, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
+    kernels.layer(_pairs(modes), values, affine, "gelu", size, size, modes, modes, dtype, exact)
 
 
-def _layer_backward(dtype, modes):
-    values, affine = torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
-    kernels.layer_backward(values, _pairs(modes), values, affine, "gelu", modes, modes)
+def _layer_backward(dtype, modes, exact=False, size=SIZE):
+    values, affine = torch.empty(BATCH, CHANNELS, size, size, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
+    kernels.layer_backward(values, _pairs(modes), values, affine, "gelu", modes, modes, exact)
 
 
-def _mapped(dtype, modes, result="layer"):
-    values, affine = torch.empty(BATCH, CHANNELS, SIZE, SIZE, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
+def _mapped(dtype, modes, result="layer", exact=False, size=SIZE):
+    values, affine = torch.empty(BATCH, CHANNELS, size, size, dtype=dtype), torch.empty(3, BATCH, CHANNELS)
     factor = torch.empty(CHANNELS, CHANNELS, dtype=dtype)
     if result == "layer":
-        kernels.concatenated_layer(_pairs(modes), values, factor, affine, "gelu", modes, modes)
+        kernels.concatenated_layer(_pairs(modes), values, factor, affine, "gelu", modes, modes, exact)
     elif result == "backward":
-        kernels.concatenated_layer_backward(values, _pairs(modes), values, factor, affine, "gelu", modes, modes)
+        kernels.concatenated_layer_backward(values, _pairs(modes), values, factor, affine, "gelu", modes, modes, exact)
     else:
-        kernels.concatenated(_pairs(modes), values, factor.T, modes, modes, True)
+        kernels.concatenated(_pairs(modes), values, factor.T, modes, modes, True, exact)
 
 
-def _rows(dtype, modes):
-    kernels.rows.synthesise_rows(_pairs(modes), SIZE, SIZE, modes, modes, dtype)
+def _rows(dtype, modes, exact=False):
+    kernels.rows.synthesise_rows(_pairs(modes), SIZE, SIZE, modes, modes, dtype, exact=exact)
 
 
 def _product(function, exact=False):
@@ -126,11 +126,34 @@ _TENSOR_CORES = {
     "mix_adjoint tf32": (_product, kernels.mix_adjoint),
     "mix_weight tf32": (_product, kernels.mix_weight),
 }
+ODD = 121
+"""A grid whose rows begin at no multiple of 16 bytes."""
+_FURTHER = {
+    "analysis tf32 4": (_analysis, torch.float32, 4),
+    "analysis tf32 16": (_analysis, torch.float32, 16),
+    "analysis bf16 12 odd": (_analysis, torch.bfloat16, 12, False, ODD),
+    "synthesis tf32 4": (_synthesis, torch.float32, 4),
+    "synthesis tf32 16": (_synthesis, torch.float32, 16),
+    "layer fp16 32": (_layer, torch.float16, 32),
+    "layer bf16 12 odd": (_layer, torch.bfloat16, 12, False, ODD),
+    "layer_backward fp16 32": (_layer_backward, torch.float16, 32),
+    "layer_backward tf32 12 odd": (_layer_backward, torch.float32, 12, False, ODD),
+    "mapped_layer fp16 32": (_mapped, torch.float16, 32),
+    "mapped_backward bf16 12 odd": (_mapped, torch.bfloat16, 12, "backward", False, ODD),
+    "mapped_image tf32 16": (_mapped, torch.float32, 16, "image"),
+}
 _SMALLEST = {"layer fp16 1": (_one_plane,), "analysis tf32 1": (_one_image,), "mix tf32 1": (_one_number,)}
 _EXACT = {
     "analysis exact 32": (_analysis, torch.float32, 32, True),
     "synthesis exact 32": (_synthesis, torch.float32, 32, True),
+    "layer exact 32": (_layer, torch.float32, 32, True),
+    "layer_backward exact 32": (_layer_backward, torch.float32, 32, True),
+    "rows exact 32": (_rows, torch.float32, 32, True),
+    "mapped_layer exact 32": (_mapped, torch.float32, 32, "layer", True),
+    "mapped_backward exact 32": (_mapped, torch.float32, 32, "backward", True),
     "mix exact": (_product, kernels.mix, True),
+    "mix_adjoint exact": (_product, kernels.mix_adjoint, True),
+    "mix_weight exact": (_product, kernels.mix_weight, True),
 }
 _NORMS = {
     "norm bf16 16": (_norm, torch.bfloat16, 16),
@@ -142,7 +165,7 @@ _NORMS = {
 }
 WITHOUT_MATRIX_UNITS = _EXACT | _NORMS
 CASES = [(name, arch) for name in _TENSOR_CORES | _NORMS for arch in SHARED_LIMIT]
-CASES += [(name, 90) for name in _SMALLEST | _EXACT]
+CASES += [(name, 90) for name in _FURTHER | _SMALLEST | _EXACT]
 
 
 class _Recorder:
@@ -161,7 +184,7 @@ class _Recorder:
 
 def measure(name: str, arch: int) -> dict:
     """Compile one case and give its registers, stack, shared memory and matrix instructions."""
-    function, *arguments = (_TENSOR_CORES | _SMALLEST | WITHOUT_MATRIX_UNITS)[name]
+    function, *arguments = (_TENSOR_CORES | _FURTHER | _SMALLEST | WITHOUT_MATRIX_UNITS)[name]
     with ExitStack() as stack:
         recorders = []
         for module, kernel in _KERNELS:

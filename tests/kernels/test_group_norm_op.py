@@ -30,6 +30,23 @@ def test_is_its_formula(activation, extras):
     assert_close(out, expected, 1e-14)
 
 
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@pytest.mark.parametrize("film", [(), (torch.float32,), (torch.float16,)])
+@pytest.mark.parametrize("parameters", [*((d, d) for d in REAL), (torch.float16, torch.float32)])
+@pytest.mark.parametrize("dtype", REAL)
+def test_parameters_of_any_dtype_serve_values_of_any(dtype, parameters, film):
+    x, weight, bias = draw(2, 6, 5, 4), draw(6), draw(6)
+    extras = [draw(2, 6).to(d) for d in film]
+    rounded = [x.to(dtype), weight.to(parameters[0]), bias.to(parameters[1]), *extras]
+    exact = [t.double() for t in rounded]
+    out = group_norm_film_activation(rounded[0], 3, *rounded[1:])
+    assert out.dtype == dtype
+    tolerance = {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}.get(dtype, 1e-6)
+    assert_close(out.double(), group_norm_film_activation(exact[0], 3, *exact[1:]), tolerance)
+
+
 def test_a_gpu_takes_triton_unless_the_environment_names_another_backend(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr(torch.version, "cuda", "13.0")

@@ -47,6 +47,18 @@ def test_the_dtype_of_the_input_stays():
     assert out.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_values_of_16_bits_are_rounded_once(backend, dtype, mapped):
+    x, weight = draw(2, 3, 8, 7).to(dtype), draw(12, 3, 4, 2).float()
+    extras = {"bias": draw(4).float(), "scale": draw(2, 4).float(), "shift": draw(2, 4).float()}
+    extras |= {"skip_weight": draw(4, 3).float()} if mapped else {"skip": draw(2, 4, 8, 7).to(dtype)}
+    out = spectral_layer2d(x, weight, MODES, **extras, activation="silu", backend=backend)
+    exact = spectral_layer2d(x.float(), weight, MODES, **extras, activation="silu", backend=backend)
+    assert torch.equal(out, exact.to(dtype))
+
+
 @pytest.mark.parametrize(
     ("extras", "message"),
     [

@@ -7,6 +7,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from physicsnemo_fs.kernels import (
+    BACKEND_VARIABLE,
     fourier_resample,
     group_norm_film_activation,
     pointwise_map,
@@ -15,6 +16,8 @@ from physicsnemo_fs.kernels import (
 )
 from physicsnemo_fs.kernels.constants import constants
 from physicsnemo_fs.nn.resample import interpolate_cells
+from physicsnemo_fs.nn.spectral import SpectralConv2d
+from physicsnemo_fs.nn.tucker import TuckerSpectralConv2d
 from physicsnemo_fs.testing import assert_close
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -57,6 +60,37 @@ def test_a_trace_with_fake_tensors_leaves_nothing_behind(run):
     with torch.device("meta"):
         assert run(torch.randn(2, 3, 11, 13, device="cpu")).shape == shape
     assert run(torch.randn(2, 3, 11, 13)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x: spectral_conv2d(x, x.new_ones(12, 3, 4, 2), (2, 3), (20, 18)),
+        lambda x: spectral_layer2d(x, x.new_ones(12, 3, 4, 2), (2, 3), skip_weight=x.new_ones(4, 3)),
+        lambda x: group_norm_film_activation(x, 3, x.new_ones(3), x.new_ones(3), x.new_ones(2, 3)),
+        lambda x: fourier_resample(x, (19, 21)),
+        lambda x: interpolate_cells(x, (22, 26)),
+        lambda x: SpectralConv2d(3, 4, 2, 3).to(x.device)(x),
+        lambda x: TuckerSpectralConv2d(3, 4, 2, 3, rank=0.5).to(x.device)(x),
+    ],
+)
+def test_the_meta_device_gives_shapes(run):
+    x = torch.randn(2, 3, 11, 13)
+    found = run(x.to("meta"))
+    assert found.is_meta
+    assert found.shape == run(x).shape
+
+
+def test_a_backend_of_no_name_is_refused_by_every_operator(monkeypatch):
+    monkeypatch.setenv(BACKEND_VARIABLE, "prunedfft")
+    x, ones = torch.ones(2, 3, 8, 6), torch.ones(3)
+    for run in (
+        lambda: spectral_conv2d(x, torch.ones(12, 3, 4, 2), (2, 3)),
+        lambda: fourier_resample(x, (9, 9)),
+        lambda: group_norm_film_activation(x, 3, ones, ones),
+    ):
+        with pytest.raises(ValueError, match=r"PHYSICSNEMO_FS_BACKEND must be one of reference, .* got 'prunedfft'"):
+            run()
 
 
 def test_constants_are_never_dropped():

@@ -32,6 +32,16 @@ def test_is_the_dense_layer_of_its_product(size, out_size):
     assert_close(dense(x, out_size, skip), dense(x, out_size) + skip, 1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_gives_the_dtype_that_the_dense_layer_gives(dtype, autocast):
+    layer, dense = TuckerSpectralConv2d(5, 6, 4, 3, rank=0.3), SpectralConv2d(5, 6, 4, 3)
+    x, pointwise = torch.randn(2, 5, 16, 18).to(dtype), torch.nn.Conv2d(5, 6, 1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert layer(x, pointwise=pointwise).dtype == dense(x, pointwise=pointwise).dtype == dtype
+        assert layer(x).dtype == dense(x).dtype == dtype
+
+
 @given(
     lengths=st.tuples(*[st.integers(1, 24)] * 4),
     share=st.floats(0.01, 1.0),
