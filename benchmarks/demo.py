@@ -5,7 +5,7 @@
     python benchmarks/demo.py --seeds 0 1 2 --output outputs/bench --results benchmarks/results
 
 Resumable: what is trained, generated and scored is reused. For each seed the U-Net learns the residual of the same
-regression twice: of the mean as it is, and of the shrunk mean. One CSV row a seed and model.
+regression twice: of the mean as it is, and of the shrunk mean. One CSV a seed, and one of CRPS ratios over all of them.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import xarray as xr
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
@@ -32,6 +33,7 @@ from physicsnemo_fs.config import (
     TrainConfig,
 )
 from physicsnemo_fs.files import atomic_path
+from physicsnemo_fs.metrics.bootstrap import Resampling, bootstrap_ratio
 from physicsnemo_fs.models.conv_unet import FSConvUNet
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
@@ -181,12 +183,38 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
     return rows
 
 
+def over_seeds(folders: list[Path], resolution: int) -> list[dict]:
+    """Give the operator's CRPS over that of each other model, means over the seeds, trajectories resampled in pairs.
+
+    The test fields are the same for all seeds, one of each trajectory.
+    """
+    own = np.mean([crps_of_fields(f / f"scores_operator_{resolution}", "ensemble") for f in folders], axis=0)
+    rows = []
+    for name in ("unet", "unet shrunk mean", "dressed"):
+        stem = name if name == "dressed" else f"{name.replace(' ', '_')}_{resolution}"
+        model = "dressed regression" if name == "dressed" else f"ensemble ({stem})"
+        other = np.mean([crps_of_fields(f / f"scores_{stem}", model) for f in folders], axis=0)
+        found = bootstrap_ratio(own, other, Resampling(np.arange(len(own))))
+        metric = f"crps of operator / {name}, paired"
+        rows.append(row("all", "operator", metric, found.estimate, found.low, found.high, found.blocks))
+    return rows
+
+
+def crps_of_fields(folder: Path, model: str) -> np.ndarray:
+    """Give the fair CRPS of each test field."""
+    with xr.open_dataset(folder / "scores.nc", group=f"models/{model}") as scores:
+        (variable,) = [name for name, values in scores.items() if values.dims == ("metric", "time")]
+        return scores[variable].sel(metric="crps_fair").values
+
+
 def value(result: ScoreResult, metric: str) -> float:
     """Give a metric of the first model."""
     return result.row(result.rows[0].model, metric, result.rows[0].variable).value
 
 
-def row(seed: int, model: str, metric: str, value: float, lo=np.nan, hi=np.nan, times=0, members=0, size=0) -> dict:
+def row(
+    seed: int | str, model: str, metric: str, value: float, lo=np.nan, hi=np.nan, times=0, members=0, size=0
+) -> dict:
     """Make one CSV row without its provenance."""
     return {
         "seed": seed, "model": model, "metric": metric, "value": f"{value:.6g}", "ci_lo": f"{lo:.6g}",
@@ -221,14 +249,24 @@ def main() -> None:
             ]
         ),
     }
-    for seed in arguments.seeds:
-        rows = run_seed(config, seed, arguments.output / arguments.setting / f"seed{seed}")
-        with atomic_path(arguments.results / f"demo_{arguments.setting}_seed{seed}.csv") as temporary:
-            with open(temporary, "w", newline="", encoding="utf-8") as stream:
-                table = csv.DictWriter(stream, COLUMNS)
-                table.writeheader()
-                table.writerows(r | provenance for r in rows)
-        print("\n".join(f"seed {seed} {r['model']:18} {r['metric']:40} {r['value']}" for r in rows))
+    folders = [arguments.output / arguments.setting / f"seed{seed}" for seed in arguments.seeds]
+    for seed, folder in zip(arguments.seeds, folders, strict=True):
+        write(
+            run_seed(config, seed, folder), arguments.results / f"demo_{arguments.setting}_seed{seed}.csv", provenance
+        )
+    dataset = config.train.dataset
+    rows = over_seeds(folders, dataset.resolution or dataset.reference_resolution)
+    write(rows, arguments.results / f"demo_{arguments.setting}_all.csv", provenance)
+
+
+def write(rows: list[dict], path: Path, provenance: dict) -> None:
+    """Write a CSV and print its figures."""
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as stream:
+            table = csv.DictWriter(stream, COLUMNS)
+            table.writeheader()
+            table.writerows(r | provenance for r in rows)
+    print("\n".join(f"seed {r['seed']} {r['model']:18} {r['metric']:40} {r['value']}" for r in rows))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def spectral_layer2d(
             such activation; ``skip_weight`` comes with ``skip`` or with another grid.
 
     Example:
+        >>> import torch
         >>> x, weight = torch.ones(2, 1, 4, 4), torch.tensor([3.0, 0.0]).expand(2, 1, 1, 2)
         >>> spectral_layer2d(x, weight, (1, 1), bias=torch.tensor([-3.0]), shift=torch.ones(2, 1)).mean().item()
         1.0
