@@ -135,7 +135,7 @@ def _boxes(config: NetCDFDatasetConfig, split: str, region: str | None = None) -
 def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_required: bool = True) -> Sources:
     known: set[str] = set()
 
-    def opened(paths: Any, variables: Sequence[str], period: list[str] | None) -> GriddedFields:
+    def opened(paths: Any, variables: Sequence[str], period: list[str] | None, chosen: bool = False) -> GriddedFields:
         fields = open_fields(
             paths,
             variables,
@@ -145,12 +145,13 @@ def _sources(config: NetCDFDatasetConfig, box: list[float] | None, truth_require
             missing_value=config.missing_value,
             select=config.select,
             select_known=False,
+            single_values=chosen,
         )
         known.update(fields.selectable)
         return fields
 
     factor = config.lowres_scale_factor
-    target = None if config.data_path is None else opened(config.data_path, config.target, config.period)
+    target = None if config.data_path is None else opened(config.data_path, config.target, config.period, chosen=True)
     coarse: Fields | None = None
     if config.input_path is not None:
         coarse = opened(config.input_path, config.input or config.target, config.period)

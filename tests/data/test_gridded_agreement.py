@@ -9,7 +9,9 @@ import pytest
 import xarray as xr
 from gridded_files import hours, store, weather
 
+from physicsnemo_fs.data.builder.geometry import coarsened
 from physicsnemo_fs.data.fields.gridded import open_fields
+from physicsnemo_fs.data.fields.missing import CheckedFields
 from physicsnemo_fs.errors import InputError
 
 
@@ -149,3 +151,65 @@ def test_a_link_to_nothing(tmp_path):
     (tmp_path / "a.nc").symlink_to(tmp_path / "gone.nc")
     with pytest.raises(InputError, match="restore, remove or leave it out"):
         open_fields(tmp_path, ["t2m"])
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_the_times_of_a_file_that_nobody_asked_for_do_not_matter(tmp_path, calendar):
+    store(weather(2), tmp_path / "a.nc")
+    times = xr.date_range("2000-01-01", periods=4, calendar=calendar, use_cftime=True)
+    store(weather(4, names=("sst",)).assign_coords(time=times), tmp_path / "b.nc")
+    assert len(open_fields(tmp_path, ["t2m"]).times) == 2
+
+
+def test_variables_of_one_file_need_not_all_name_the_projection(tmp_path):
+    dataset = projected("2020-01-01", -97.5)
+    dataset["u"] = (dataset.t.dims, dataset.t.values, {"units": "m s-1"})
+    assert len(open_fields(store(dataset, tmp_path / "a.nc"), ["t", "u"]).channels) == 2
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_degrees_with_other_latitudes_beside_them_are_of_a_rotated_pole(tmp_path, same):
+    y, x = 50 + 0.25 * np.arange(8), 10 + 0.25 * np.arange(12)
+    latitude, longitude = np.meshgrid(y, x, indexing="ij")
+    shift = 0.0 if same else 30.0
+    dataset = xr.Dataset(
+        {"t": (("time", "rlat", "rlon"), np.random.default_rng(0).normal(size=(2, 8, 12)))},
+        {
+            "time": hours(2),
+            "rlat": ("rlat", y, {"standard_name": "grid_latitude", "units": "degrees"}),
+            "rlon": ("rlon", x, {"standard_name": "grid_longitude", "units": "degrees"}),
+            "lat": (("rlat", "rlon"), latitude - shift, {"units": "degrees_north"}),
+            "lon": (("rlat", "rlon"), longitude + shift, {"units": "degrees_east"}),
+        },
+    )
+    grid = open_fields(store(dataset, tmp_path / "a.nc"), ["t"]).grid
+    assert (grid.projection is None) == same
+    assert np.allclose(grid.latitude, latitude - shift)
+    assert np.allclose(coarsened(grid, 4).latitude, (latitude - shift).reshape(2, 4, 3, 4).mean((1, 3)))
+
+
+def test_single_values_of_other_sources_may_differ_from_a_choice(tmp_path):
+    path = store(weather(2).assign_coords(number=0), tmp_path / "a.nc")
+    assert open_fields(path, ["t2m"], select={"number": 2}, single_values=False).channels
+    with pytest.raises(InputError, match="'number' of 't2m' is 0 only: got 2"):
+        open_fields(path, ["t2m"], select={"number": 2})
+
+
+def test_values_outside_the_valid_range_are_named_as_such(tmp_path):
+    dataset = weather(2)
+    dataset.t2m.attrs["valid_min"] = np.float32(0)
+    fields = open_fields(store(dataset, tmp_path / "a.nc"), ["t2m"])
+    assert np.array_equal(np.isnan(fields.read([0, 1])[:, 0]), dataset.t2m.values < 0)
+    with pytest.raises(InputError, match=r"a\.nc, whose valid_min, valid_max or valid_range count too; set dataset"):
+        CheckedFields(fields, {}).read([0])
+
+
+def test_netcdf_by_another_engine_is_unpacked_alike(tmp_path):
+    dataset = weather(2)
+    dataset.t2m.attrs["valid_min"] = np.float32(0)
+    dataset.to_netcdf(tmp_path / "a.nc", format="NETCDF3_64BIT")
+    one, other = (
+        open_fields(tmp_path / "a.nc", ["t2m"], engine=engine).read([0, 1]) for engine in ("netcdf4", "scipy")
+    )
+    assert np.isnan(one).any()
+    np.testing.assert_array_equal(one, other)

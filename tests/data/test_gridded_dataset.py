@@ -217,7 +217,7 @@ def placed(fields, south, west, **options):
     grid = fields.grid
     latitude = south + 0.25 * np.repeat(grid.y[:, None], grid.shape[1], axis=1)
     longitude = west + 0.25 * np.repeat(grid.x[None], grid.shape[0], axis=0) + 0.01 * latitude
-    return replace_grid(fields, replace(grid, latitude=latitude, longitude=longitude, **options))
+    return replace_grid(fields, replace(grid, latitude=latitude, longitude=longitude, unit="1", **options))
 
 
 def replace_grid(fields, grid):

@@ -77,7 +77,24 @@ def test_one_end_of_a_valid_range_is_enough():
     np.testing.assert_allclose(plain, [0.1, np.nan])
 
 
-@pytest.mark.parametrize("attribute", ["0, 100", np.nan, []])
+@pytest.mark.parametrize("name", ["missing_value", "_FillValue"])
+@pytest.mark.parametrize("number", [1e20, -9999.5, 70_000, "none", np.nan])
+def test_a_fill_value_that_the_type_cannot_hold_is_none(name, number):
+    found = Packing.of(np.dtype("i2"), {name: number, "scale_factor": 0.01}).unpack(np.array([0, 5], "i2"))
+    assert found.tolist() == [0.0, 0.05]
+
+
+def test_a_fill_value_may_be_written_as_text():
+    found = Packing.of(np.dtype("f4"), {"missing_value": "-999"}).unpack(np.array([-999, 5], "f4"))
+    np.testing.assert_array_equal(found, [np.nan, 5.0])
+
+
+@pytest.mark.parametrize("given", [{"valid_max": np.int64(50_000)}, {"valid_range": np.array([0, 65_535])}])
+def test_a_valid_range_beyond_the_type_says_nothing(given):
+    assert Packing.of(np.dtype("i2"), given).unpack(np.array([-5, 5], "i2")).tolist() == [-5.0, 5.0]
+
+
+@pytest.mark.parametrize("attribute", ["0, 100", np.nan, [], 0, [1, 2, 3]])
 def test_a_valid_range_that_is_none_is_not_one(attribute):
     found = Packing.of(np.dtype("i2"), {"valid_range": attribute}).unpack(np.array([-5, 5], "i2"))
     assert found.tolist() == [-5.0, 5.0]

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from ranks import on_ranks
 
 from physicsnemo_fs.config.gridded import NetCDFDatasetConfig
 from physicsnemo_fs.config.keys import check_values
 from physicsnemo_fs.data.fields.origins import fingerprint
 from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.data.warps import Log1p
+from physicsnemo_fs.distributed import process_group
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.pipelines.gridded import open_gridded
 
@@ -226,6 +228,27 @@ def test_statistics_of_files_that_changed_are_measured_anew(folder, tmp_path):
     data.unlink()
     warmer.to_netcdf(data)
     assert open_gridded(config, Opening("train", statistics=path)).output_channels[0].unit == "K"
+
+
+def test_the_main_process_says_whether_statistics_are_known(folder, tmp_path, monkeypatch):
+    """Copies of the data on each machine have times of change of their own."""
+    path = tmp_path / "statistics.json"
+
+    def open_on(ranks, statistics):
+        if ranks.rank:
+            monkeypatch.setattr("physicsnemo_fs.data.opening.fingerprint", lambda path: [str(path), 0, 0])
+        return open_gridded(configured(folder), Opening("train", ranks=ranks, statistics=statistics))
+
+    def twice():
+        with process_group() as ranks:
+            first, second = (open_on(ranks, path).output_channels for _ in range(2))
+            assert first == second
+
+    assert on_ranks(2, twice, longest=60) == [0, 0]
+    kept = json.loads(path.read_text())
+    del kept["target"]["of"]
+    path.write_text(json.dumps(kept))
+    assert open_gridded(configured(folder), Opening("train", statistics=path)).output_channels[0].std > 0
 
 
 @pytest.mark.parametrize("depth", ["zarr.json", "t2m/zarr.json", "t2m/c"])

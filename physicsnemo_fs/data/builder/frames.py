@@ -12,6 +12,9 @@ from jaxtyping import Float64
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
+SAME = 1e-5
+"""Parameters of a projection that differ by less, also in relation to their size, are the same."""
+
 
 def on_sphere(grid: Grid) -> bool:
     """Give whether rows and columns are of latitude and longitude, or of those of a rotated pole."""
@@ -38,38 +41,35 @@ def on_unit_sphere(latitude: np.ndarray, longitude: np.ndarray) -> Float64[np.nd
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+def differing(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str | None:
     """Name the first parameter of a projection that two descriptions have with different values.
+
+    Longitudes are compared modulo 360 degrees, lists (standard parallels) as sets.
 
     Example:
         >>> differing({"grid_mapping_name": "x", "crs_wkt": "a"}, {"grid_mapping_name": "y"})
         'grid_mapping_name'
+        >>> one, other = {"longitude_of_central_meridian": -97.5}, {"longitude_of_central_meridian": [262.5]}
+        >>> differing(one, other) is None
+        True
     """
+    one, other = one or {}, other or {}
     for name in sorted(one.keys() & other.keys()):
-        a, b = np.asarray(one[name]), np.asarray(other[name])
-        numbers = a.dtype.kind in "iuf" and b.dtype.kind in "iuf"
-        if numbers and not (a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-6)):
-            return name
-        if name == "grid_mapping_name" and str(one[name]) != str(other[name]):
+        a, b = (np.unique(np.ravel(mapping[name])) for mapping in (one, other))
+        if all(values.dtype.kind in "iuf" for values in (a, b)):
+            if "longitude" in name:
+                a, b = np.sort(a % 360.0), np.sort(b % 360.0)
+            if not (a.shape == b.shape and np.allclose(a, b, rtol=SAME, atol=SAME)):
+                return name
+        elif name == "grid_mapping_name" and str(one[name]) != str(other[name]):
             return name
     return None
 
 
-def same_projection(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Give whether two descriptions are of one projection: by the parameters that both name, or neither is there.
-
-    Example:
-        >>> same_projection({"earth_radius": 6371229.0}, {"earth_radius": 6371229, "long_name": "Lambert"})
-        True
-    """
-    if one is None or other is None:
-        return one is other
-    return differing(one, other) is None
-
-
 def same_frame(a: Grid, b: Grid) -> bool:
-    """Give whether rows and columns of two grids are counted in one unit and one projection."""
-    return a.unit == b.unit and same_projection(a.projection, b.projection)
+    """Give whether rows and columns of two grids are counted in one unit and one projection, as far as they name it."""
+    apart = on_sphere(a) and (a.projection is None) != (b.projection is None)
+    return a.unit == b.unit and not apart and differing(a.projection, b.projection) is None
 
 
 def require_same_place(fine: Grid, coarse: Grid) -> None:
@@ -81,40 +81,60 @@ def require_same_place(fine: Grid, coarse: Grid) -> None:
     Raises:
         InputError: If they are not.
     """
-    here, there = fine.projection or {}, coarse.projection or {}
-    if (name := differing(here, there)) is not None:
+    if (name := differing(fine.projection, coarse.projection)) is not None:
+        here, there = (dict(grid.projection or {})[name] for grid in (fine, coarse))
         raise InputError(
-            f"two sources must have one projection: {name} is {there[name]} there and {here[name]} here; "
-            "give files of one grid or align them with physicsnemo-fs build"
+            f"two sources must have one projection: {name} is {there} there and {here} here; give files of one grid or "
+            "align them with physicsnemo-fs build"
         )
-    own, other = _on_earth(fine), _on_earth(coarse)
-    if own is None or other is None:
+    if geographic(fine) and geographic(coarse):
         return
-    neighbours = [np.diff(other, axis=axis) for axis in (0, 1) if other.shape[axis] > 1]
-    cell = max((float(np.linalg.norm(n, axis=-1).max()) for n in neighbours), default=np.inf)
-    ends = [sorted({0, count // 2, count - 1}) for count in fine.shape]
-    turns = 360.0 * np.round((coarse.x.mean() - fine.x.mean()) / 360.0) if geographic(coarse) else 0.0
-    y, x = fine.y, fine.x + turns
-    apart = max(float(np.linalg.norm(own[i, j] - _at(other, coarse, y[i], x[j]))) for i, j in product(*ends))
-    if not apart <= 0.5 * cell:
-        raise InputError(
-            "two sources must lie at one place: by their latitudes and longitudes they are "
-            f"{np.degrees(apart):.3g} degrees apart, in cells of {np.degrees(cell):.3g}; give files of one region, "
-            "rows and columns in one order"
-        )
-
-
-def _on_earth(grid: Grid) -> np.ndarray | None:
-    return None if grid.latitude is None or grid.longitude is None else on_unit_sphere(grid.latitude, grid.longitude)
-
-
-def _at(values: np.ndarray, grid: Grid, y: float, x: float) -> np.ndarray:
-    """Interpolate linearly between the cells of a grid, and beyond the outermost centres."""
-    for centres, at in ((grid.y, y), (grid.x, x)):
-        if len(centres) == 1:
-            values = values[0]
+    for i, j in product(*(_spread(count, other) for count, other in zip(fine.shape, coarse.shape, strict=True))):
+        here, around = _point(fine, i, j), _neighbours(coarse, fine.y[i], fine.x[j])
+        if here is None or around is None:
             continue
-        place = (at - centres[0]) / (centres[1] - centres[0])
-        first = int(np.clip(np.floor(place), 0, len(centres) - 2))
-        values = values[first] * (first + 1 - place) + values[first + 1] * (place - first)
-    return values
+        there, cell = around
+        apart = float(np.linalg.norm(here - there))
+        if apart > 0.5 * cell:
+            raise InputError(
+                "two sources must lie at one place: by their latitudes and longitudes they are "
+                f"{np.degrees(apart):.3g} degrees apart, in cells of {np.degrees(cell):.3g}; give files of one region, "
+                "rows and columns in one order"
+            )
+
+
+def _spread(count: int, coarse_count: int) -> list[int]:
+    """Give the ends and the middle of an axis; the middle alone where a single coarse cell says nothing of the ends."""
+    return [count // 2] if coarse_count == 1 else sorted({0, count // 2, count - 1})
+
+
+def _point(grid: Grid, row: int, column: int) -> Float64[np.ndarray, " 3"] | None:
+    if grid.latitude is None or grid.longitude is None:
+        return None
+    found = on_unit_sphere(grid.latitude[row, column], grid.longitude[row, column])
+    return found if np.isfinite(found).all() else None
+
+
+def _neighbours(grid: Grid, y: float, x: float) -> tuple[Float64[np.ndarray, " 3"], float] | None:
+    """Interpolate linearly between the cells of a grid, and beyond the outermost centres; give the cells' size too."""
+    (row, down), (column, right) = (_place(centres, at) for centres, at in ((grid.y, y), (grid.x, x)))
+    rows, columns = (
+        range(first, first + (2 if n > 1 else 1)) for first, n in zip((row, column), grid.shape, strict=True)
+    )
+    corners = [[_point(grid, i, j) for j in columns] for i in rows]
+    if any(corner is None for line in corners for corner in line):
+        return None
+    square = np.array(corners)
+    sides = [np.linalg.norm(np.diff(square, axis=axis), axis=-1) for axis in (0, 1)]
+    cell = max((float(side.max()) for side in sides if side.size), default=np.inf)
+    along = square[0] if len(rows) == 1 else square[0] * (1 - down) + square[1] * down
+    return (along[0] if len(columns) == 1 else along[0] * (1 - right) + along[1] * right), cell
+
+
+def _place(centres: np.ndarray, at: float) -> tuple[int, float]:
+    """Give the neighbour before a position and the position's share of the way to the next one."""
+    if len(centres) == 1:
+        return 0, 0.0
+    place = (at - centres[0]) / (centres[1] - centres[0])
+    first = int(np.clip(np.floor(place), 0, len(centres) - 2))
+    return first, float(place - first)

@@ -187,8 +187,8 @@ def make_plan(recipe: Recipe, fine: Fields, coarse: Fields | None = None, invari
         invariants=invariants,
         places=places,
         partners=partners,
-        coarse_windows=tuple(_windows(coarse, [p.coarse for p in places], "coarse")),
-        invariant_windows=tuple(_windows(invariants, [p.fine for p in places], "invariants")),
+        coarse_windows=tuple(_windows(coarse, [p.coarse for p in places], "coarse", recipe.coarse_method)),
+        invariant_windows=tuple(_windows(invariants, [p.fine for p in places], "invariants", recipe.invariants_method)),
         labels=np.stack([_region_labels(by_time, p.region, recipe.splits) for p in places]),
         blocks=block_numbers(fine.times, recipe.splits.block),
     )
@@ -255,7 +255,7 @@ def _region_labels(by_time: np.ndarray, region: Region, splits: TimeSplits) -> U
     return np.full(len(by_time), own, np.uint8)
 
 
-def _windows(source: Fields | None, grids: Sequence[Grid], name: str) -> list[Window]:
+def _windows(source: Fields | None, grids: Sequence[Grid], name: str, method: Method) -> list[Window]:
     """Give the window of a source that covers each grid; another projection takes the whole source.
 
     Columns of a source round the globe are counted on beyond its last one.
@@ -264,12 +264,12 @@ def _windows(source: Fields | None, grids: Sequence[Grid], name: str) -> list[Wi
         return []
     try:
         with named_files(**{name: source}):
-            return [_window(source.grid, grid) for grid in grids]
+            return [_window(source.grid, grid, method) for grid in grids]
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 
 
-def _window(source: Grid, target: Grid) -> Window:
+def _window(source: Grid, target: Grid, method: Method) -> Window:
     if same_frame(source, target):
         source = turned(source, target)
         window = covering_window(source, target)
@@ -280,6 +280,8 @@ def _window(source: Grid, target: Grid) -> Window:
             "a source on another projection than the fine one must have rows of latitude and columns of longitude; "
             "regrid it to those first"
         )
+    if method != "bilinear":
+        raise InputError(f"to another projection only bilinear is possible: the method is {method}; choose bilinear")
     return slice(0, source.shape[0]), slice(0, source.shape[1] + int(goes_round(source)))
 
 
@@ -289,9 +291,10 @@ def _check_units(plan: Plan) -> None:
     for channel in plan.channels("coarse"):
         unit = fine.get(channel.name, channel.unit)
         if same_unit(channel.unit) != same_unit(unit):
+            part, said = ("coarse", unit) if channel.unit == "1" else ("fine", channel.unit)
             raise InputError(
                 f"coarse and fine {channel.name!r} must have one unit: got {channel.unit!r} and {unit!r}; convert one, "
-                f"say it by fine.variables=[{{name: {channel.name}, unit: {channel.unit}}}] if the file does not, or "
+                f"say it by {part}.variables=[{{name: {channel.name}, unit: {said}}}] if the file does not, or "
                 f"rename it by coarse.variables=[{channel.name}_coarse={channel.name}]"
             )
 

@@ -182,14 +182,19 @@ class ZarrFile:
 
 
 class XarrayFile:
-    """Any other file, read through its xarray engine."""
+    """Any other file, read through its xarray engine; NetCDF by another engine is unpacked as by netCDF4."""
 
     def __init__(self, path: Path, engine: str):
-        self._parts = GroupedParts(path, engine)
+        self._packed = engine in ("scipy", "h5netcdf")
+        self._parts = GroupedParts(path, engine, decode=not self._packed)
 
     def read(self, name: str, key: tuple[int | slice, ...], level: float | None) -> np.ndarray:
         """Give a part of a variable."""
-        return np.asarray(self._parts.find(name, level)[variable_of(name)].variable[key].values)
+        variable = self._parts.find(name, level)[variable_of(name)].variable
+        values = np.asarray(variable[key].values)
+        if not self._packed:
+            return values
+        return Packing.of(variable.dtype, variable.attrs, netCDF4.default_fillvals).unpack(values)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -66,12 +66,14 @@ class Part:
         engine: Its xarray engine.
         layout: What the variable's dimensions are.
         chunk: Times that are stored together.
+        ranged: Whether the file says which numbers are valid.
     """
 
     path: Path
     engine: str
     layout: Layout
     chunk: int
+    ranged: bool
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,13 @@ class _Unused:
 
 
 def find_records(
-    paths: Sequence[Path], variables: Sequence[str], engine: str | None, select: Mapping[str, Any]
+    paths: Sequence[Path],
+    variables: Sequence[str],
+    engine: str | None,
+    select: Mapping[str, Any],
+    single_values: bool = True,
 ) -> tuple[Record, ...]:
-    """Find the variables in the files and check that the files of each fit together.
+    """Find the variables in the files and check that the files of each fit together; arguments as of ``open_fields``.
 
     Raises:
         InputError: Naming the file, the variable and the remedy.
@@ -167,7 +173,7 @@ def find_records(
             except InputError as error:
                 absent[i] = absent[i] or InputError(f"{path}: {error}")
                 continue
-            here = _describe(path, kind, dataset, request, select)
+            here = _describe(path, kind, dataset, request, select, single_values)
             reference[i] = _same_grid(reference[i], here[1], request.name, found[i], path)
             found[i].append(here[0])
         if not any(files and files[-1].part.path == path for files in found):
@@ -188,6 +194,7 @@ def _describe(
     dataset: xr.Dataset,
     request: Wanted,
     select: Mapping[str, Any],
+    single_values: bool,
 ) -> tuple[_Found, Coordinates]:
     array = dataset[variable_of(request.source)]
     if array.dtype.kind not in "biuf":
@@ -195,7 +202,7 @@ def _describe(
             f"{path}: variable {request.source!r} must hold numbers: it is of type {array.dtype}; choose another"
         )
     try:
-        layout = find_layout(dataset, array, request.level, select)
+        layout = find_layout(dataset, array, request.level, select, single_values)
         coordinates = find_coordinates(dataset, array, layout)
         times, leads = _times(dataset, array, layout)
     except InputError as error:
@@ -204,7 +211,8 @@ def _describe(
     sizes = array.encoding.get("chunksizes") or array.encoding.get("chunks")
     if not stored and sizes:
         stored = dict(zip(array.dims, sizes, strict=False))
-    part = Part(path, engine, layout, int(stored.get(layout.time, 1) or 1))
+    ranged = any(name in array.attrs for name in ("valid_min", "valid_max", "valid_range"))
+    part = Part(path, engine, layout, int(stored.get(layout.time, 1) or 1), ranged)
     return _Found(part, _channel(array, request), times, leads, selectable(array)), coordinates
 
 

@@ -31,6 +31,7 @@ def open_fields(
     even_spacing: bool = True,
     probes: int = 3,
     select_known: bool = True,
+    single_values: bool = True,
 ) -> "GriddedFields":
     """Open variables of one or many files as one record; nothing but coordinates and a few probes is read.
 
@@ -50,6 +51,7 @@ def open_fields(
         even_spacing: Refuse coordinates that are not evenly spaced, such as Gaussian latitudes.
         probes: Times that are looked at for variables without any value; 0 for none.
         select_known: Refuse choices along dimensions that none of the variables has.
+        single_values: Refuse a choice that is not the value of a coordinate without a dimension, as cfgrib gives them.
 
     Returns:
         The record, a :class:`physicsnemo_fs.data.types.Fields`.
@@ -74,7 +76,7 @@ def open_fields(
         raise InputError("variables must be named: got none; set for example dataset.target=[t2m]")
     if select is not None and not isinstance(select, Mapping):
         raise InputError(f"select must be a mapping by dimension: got {select!r}; write for example {{number: 0}}")
-    records = find_records(list_files(paths), list(variables), engine, select or {})
+    records = find_records(list_files(paths), list(variables), engine, select or {}, single_values)
     if select_known:
         check_known(select or {}, frozenset().union(*(record.selectable for record in records)))
     _check_same_times(records)
@@ -136,11 +138,12 @@ class GriddedFields:
         """The files, in order of time."""
         return list(dict.fromkeys(part.path for record in self._records for part in record.parts))
 
-    def file_of(self, channel: int, position: int) -> Path:
-        """Give the file that holds a variable at a position in ``times``."""
+    def file_of(self, channel: int, position: int) -> str:
+        """Name the file that holds a variable at a position in ``times``, and say if it limits its numbers."""
         record = self._records[channel]
         ((part, _, _),) = record.located(np.array([position + self._first]))
-        return record.parts[part].path
+        ranged = ", whose valid_min, valid_max or valid_range count too" if record.parts[part].ranged else ""
+        return f"{record.parts[part].path}{ranged}"
 
     def read(
         self, positions: Sequence[int], window: tuple[slice, slice] | None = None

@@ -48,15 +48,27 @@ class Layout:
 
 
 def find_layout(
-    dataset: xr.Dataset, array: xr.DataArray, level: float | None = None, select: Mapping[str, Any] | None = None
+    dataset: xr.Dataset,
+    array: xr.DataArray,
+    level: float | None = None,
+    select: Mapping[str, Any] | None = None,
+    single_values: bool = True,
 ) -> Layout:
     """Find what each dimension of a variable is.
+
+    Args:
+        dataset: The file or the part of it.
+        array: The variable.
+        level: Level that its name asked for.
+        select: Choices along further dimensions.
+        single_values: Refuse a choice that is not the value of a coordinate without a dimension.
 
     Raises:
         InputError: If rows and columns cannot be told, or a further dimension is left open.
     """
     select = select or {}
-    check_single(array, select)
+    if single_values:
+        check_single(array, select)
     y, x = _horizontal(dataset, array)
     time = _time_dimension(dataset, array, select)
     if time in (y, x):

@@ -46,12 +46,10 @@ class Packing:
             attributes: CF attributes.
             default_fills: What a format stores by type where nothing was written, if it does.
         """
-        missing = [attributes[name] for name in ("_FillValue", "missing_value") if name in attributes]
+        missing = [_numbers(attributes[name]) for name in ("_FillValue", "missing_value") if name in attributes]
         if dtype.itemsize > 1 and "_FillValue" not in attributes and default_fills is not None:
-            missing.append(default_fills[dtype.str[1:]])
-        numbers = np.concatenate([np.atleast_1d(np.asarray(value)).ravel() for value in missing] or [np.empty(0)])
-        kept = numbers[~np.isnan(numbers.astype(np.float64))]
-        stored = kept[np.isfinite(kept) | (dtype.kind == "f")].astype(dtype)
+            missing.append(np.ravel(default_fills[dtype.str[1:]]))
+        stored = np.concatenate([_held(values, dtype) for values in missing] or [np.empty(0, dtype)])
         scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
         unsigned = str(attributes.get("_Unsigned", "false")).lower() == "true"
         valid = _valid_range(dtype, attributes, scale, offset, unsigned)
@@ -78,21 +76,47 @@ def _without_sign(numbers: np.ndarray) -> np.ndarray:
     return numbers.view(numbers.dtype.str.replace("i", "u")) if numbers.dtype.kind == "i" else numbers
 
 
+def _numbers(attribute: Any) -> np.ndarray:
+    """Give the numbers of an attribute, those written as text too; none of other text."""
+    values = np.ravel(attribute)
+    if values.dtype.kind in "iuf":
+        return values
+    try:
+        return values.astype(np.float64)
+    except (ValueError, TypeError):
+        return np.empty(0)
+
+
+def _held(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Give the numbers that a type can hold, in it; NaN is none."""
+    if dtype.kind == "f":
+        return values[~np.isnan(values.astype(np.float64))].astype(dtype)
+    ends = np.iinfo(dtype)
+    whole = values.astype(np.float64)
+    return values[(whole >= ends.min) & (whole <= ends.max) & (whole == np.floor(whole))].astype(dtype)
+
+
 def _valid_range(
     dtype: np.dtype, attributes: Mapping[str, Any], scale: float, offset: float, unsigned: bool
 ) -> tuple[float, float]:
-    """Read the valid range of stored numbers; for packed integers a floating-point one is of the values (CF 2.5.1)."""
-    given = np.ravel(attributes.get("valid_range", ()))
-    both = given if given.size else (None,)
+    """Read the valid range of stored numbers; for packed integers a floating-point one is of the values (CF 2.5.1).
+
+    One whose ends are no numbers of the stored type says nothing of them.
+    """
+    both = _numbers(attributes.get("valid_range", ()))
+    given = dict(zip(("valid_min", "valid_max"), both, strict=True)) if len(both) == 2 else {}
     found = [-np.inf, np.inf]
     for end, name in enumerate(("valid_min", "valid_max")):
-        number = np.ravel(attributes.get(name, both[-end]))[:1]
-        if number.dtype.kind not in "iuf" or np.isnan(number).any():
+        number = _numbers(attributes.get(name, given.get(name, ())))
+        if len(number) != 1 or np.isnan(number[0]):
             continue
         if dtype.kind in "iu" and number.dtype.kind == "f":
             packed = float((number[0] - offset) / scale)
             upper = bool(end) == (scale > 0)
             found[upper] = np.floor(packed + ROUNDING) if upper else np.ceil(packed - ROUNDING)
-        else:
-            found[end] = float((_without_sign(number.astype(dtype)) if unsigned else number.astype(dtype))[0])
+            continue
+        held = _held(number, dtype)
+        if not len(held):
+            return -np.inf, np.inf
+        found[end] = float((_without_sign(held) if unsigned else held)[0])
     return found[0], found[1]

@@ -3,6 +3,7 @@
 """The parts of a file that hold variables: groups of NetCDF and Zarr, kinds of levels in GRIB."""
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,12 @@ class GroupedParts:
         return own + [f"{group}/{name}" for group, held in groups_of(self.path, self.engine).items() for name in held]
 
     def times(self) -> np.ndarray:
-        """Give the valid times of the variables of the root, all together."""
-        found = [find_times(part, array)[0] for part in self._parts[""] for array in part.data_vars.values()]
+        """Give the valid times of the variables of the root, all together, as far as they can be told."""
+        found = []
+        for part in self._parts[""]:
+            for array in part.data_vars.values():
+                with suppress(InputError):  # nobody asked for this one
+                    found.append(find_times(part, array)[0])
         dated = [np.ravel(time.values).astype("datetime64[ns]") for time in found if time is not None]
         return np.unique(np.concatenate([np.empty(0, "datetime64[ns]"), *dated]))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physicsnemo_fs.data.builder.frames import same_projection
+from physicsnemo_fs.data.builder.frames import differing
 from physicsnemo_fs.data.fields.geography import (
     TOLERANCE,
     Axis,
@@ -24,6 +24,8 @@ from physicsnemo_fs.data.fields.layout import Layout
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
 
+ROTATED = {"grid_mapping_name": "rotated_latitude_longitude"}
+"""What rows and columns in degrees are that have latitudes and longitudes by point beside them, where no file says."""
 POLE_SLACK = 1e-3
 """Degrees by which rounding may carry a latitude beyond a pole."""
 
@@ -63,8 +65,8 @@ class Coordinates:
         """Say whether two files lie on different grids, rounding of their coordinates and whole turns aside."""
         turns = {"y": None, "latitude": None, "x": 360.0 if self.geographic else None, "longitude": 360.0}
         return (
-            self.unit != other.unit
-            or not same_projection(self.projection, other.projection)
+            (self.unit, self.geographic) != (other.unit, other.geographic)
+            or differing(self.projection, other.projection) is not None
             or not all(_close(getattr(self, name), getattr(other, name), turn) for name, turn in turns.items())
         )
 
@@ -95,7 +97,13 @@ def find_coordinates(dataset: xr.Dataset, array: xr.DataArray, layout: Layout) -
     rows, columns = (find_coordinate(dataset, array, kind) for kind in (Y, X))
     if rows is not None and columns is not None and (rows.dims, columns.dims) == ((layout.y,), (layout.x,)):
         unit = str(rows.attrs.get("units", "1"))
-        return Coordinates(_numbers(rows), _numbers(columns), unit, False, latitude, longitude, projection)
+        y, x = _numbers(rows), _numbers(columns)
+        if unit.startswith("degree") and projection is None and latitude is not None and longitude is not None:
+            repeated = np.broadcast_to(y[:, None], latitude.shape), np.broadcast_to(x, longitude.shape)
+            if _close(latitude, repeated[0], None) and _close(longitude, repeated[1], 360.0):
+                return Coordinates(y, x, "degrees", True)
+            projection = ROTATED
+        return Coordinates(y, x, unit, False, latitude, longitude, projection)
     if latitude is not None and longitude is not None and _even_along(latitude, 0) and _even_along(longitude, 1):
         return Coordinates(latitude[:, 0], longitude[0], "degrees", True)
     y, x = (np.arange(array.sizes[dim], dtype=np.float64) for dim in (layout.y, layout.x))
@@ -146,7 +154,7 @@ def _check_latitudes(found: np.ndarray, coordinate: xr.DataArray) -> None:
     if farthest > 90.0 + POLE_SLACK:
         raise InputError(
             f"latitudes must lie between -90 and 90 degrees: {coordinate.name!r} reaches {farthest:g}; correct the "
-            "coordinate or its units"
+            "coordinate or its units, or mark what is none by its _FillValue"
         )
 
 
