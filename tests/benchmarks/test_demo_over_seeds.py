@@ -22,7 +22,7 @@ def test_ratios_are_those_of_the_means_over_seeds_and_fields(tmp_path):
             path = tmp_path / f"seed{seed}" / folder / "scores.nc"
             path.parent.mkdir(parents=True)
             scores.to_netcdf(path, group=f"models/{model}")
-    unet, shrunk, dressed = demo.over_seeds([tmp_path / "seed0", tmp_path / "seed1"], 64)
+    unet, shrunk, dressed = demo.over_seeds([tmp_path / "seed0", tmp_path / "seed1"], 64, frames=2)
     assert (unet["value"], unet["ci_lo"], unet["ci_hi"], unet["n_times"]) == ("0.5", "0.5", "0.5", 20)
     for found, name in ((shrunk, "scores_unet_shrunk_mean_64"), (dressed, "scores_dressed")):
         expected = crps["scores_operator_64"].mean() / crps[name].mean()
