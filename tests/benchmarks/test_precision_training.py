@@ -32,9 +32,10 @@ def test_a_tiny_comparison(tmp_path, monkeypatch):
     rows = list(csv.DictReader(next(tmp_path.glob("*.csv")).open()))
     found = {(row["precision"], row["seed"]): float(row["value"]) for row in rows if row["seed"] != "all"}
     assert len(rows) == 3 * (2 + 2) + 1
+    # rounded as in the table, those of one seed may agree
+    assert any(found["fp32", seed] != found["amp-bf16", seed] for seed in "01")
     for seed in "01":
         full, half = found["fp32", seed], found["amp-bf16", seed]
-        assert full != half
         assert half == pytest.approx(full, rel=0.02)
         assert found["amp-bf16 - fp32", seed] == pytest.approx(half - full, abs=2e-6)
 
