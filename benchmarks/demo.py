@@ -9,7 +9,6 @@ regression twice: of the mean as it is, and of the shrunk mean. One CSV a seed, 
 """
 
 import argparse
-import csv
 import os
 import platform
 import shlex
@@ -23,6 +22,7 @@ import torch
 import xarray as xr
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from timing import write_rows
 
 from physicsnemo_fs.config import (
     ConvUNetConfig,
@@ -166,10 +166,10 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
     rows = []
     files: dict[str, Path] = {}
     for name, (training, mean) in runs.items():
-        slug = name.replace(" ", "_")
-        files[name] = ensemble(config, training, mean, output / f"{slug}_{resolution}.nc", resolution)
-        rows += on_both_grids(config, training, mean, output / slug, seed, name)
-    files["dressed"] = ensemble(config, ours, trained.regression, output / "dressed.nc", resolution, "dressed")
+        files[name] = ensemble(config, training, mean, output / f"{stem_of(name, resolution)}.nc", resolution)
+        rows += on_both_grids(config, training, mean, output / name.replace(" ", "_"), seed, name)
+    dressed = output / f"{stem_of('dressed', resolution)}.nc"
+    files["dressed"] = ensemble(config, ours, trained.regression, dressed, resolution, "dressed")
     for name, path in files.items():
         pair = [path] if name == "operator" else [path, files["operator"]]
         result = score(pair, output / f"scores_{path.stem}", kmax=config.kmax, quiet=True)
@@ -191,15 +191,21 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
     return rows
 
 
+def stem_of(name: str, resolution: int) -> str:
+    """Give the name of a model's samples file, without its suffix."""
+    return "dressed" if name == "dressed" else f"{name.replace(' ', '_')}_{resolution}"
+
+
 def over_seeds(folders: list[Path], resolution: int, frames: int) -> list[dict]:
     """Give the operator's CRPS over that of each other model, means over the seeds, trajectories resampled in pairs.
 
     The test fields are the same for all seeds, ``frames`` of each trajectory, one trajectory after the other.
     """
-    own = np.mean([crps_of_fields(f / f"scores_operator_{resolution}", "ensemble") for f in folders], axis=0)
+    operator = f"scores_{stem_of('operator', resolution)}"
+    own = np.mean([crps_of_fields(f / operator, "ensemble") for f in folders], axis=0)
     rows = []
     for name in ("unet", "unet shrunk mean", "dressed"):
-        stem = name if name == "dressed" else f"{name.replace(' ', '_')}_{resolution}"
+        stem = stem_of(name, resolution)
         model = "dressed regression" if name == "dressed" else f"ensemble ({stem})"
         other = np.mean([crps_of_fields(f / f"scores_{stem}", model) for f in folders], axis=0)
         found = bootstrap_ratio(own, other, Resampling(np.arange(len(own)) // frames))
@@ -270,10 +276,7 @@ def main() -> None:
 def write(rows: list[dict], path: Path, provenance: dict) -> None:
     """Write a CSV and print its figures."""
     with atomic_path(path) as temporary:
-        with open(temporary, "w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, COLUMNS)
-            table.writeheader()
-            table.writerows(r | provenance for r in rows)
+        write_rows(temporary, [{name: (provenance | r)[name] for name in COLUMNS} for r in rows])
     print("\n".join(f"seed {r['seed']} {r['model']:18} {r['metric']:40} {r['value']}" for r in rows))
 
 

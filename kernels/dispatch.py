@@ -54,14 +54,12 @@ def choose_backend(
         >>> choose_backend(torch.device("cpu"), (8, 8), backend="reference")
         'reference'
     """
-    asked = environment_backend()
-    if backend is not None:
-        name = named_backend(backend, _NAMES, device, dtype, instead="pruned_fft")
-    elif asked:
-        name = named_backend(asked, _NAMES, device, dtype, instead="pruned_fft", origin=BACKEND_VARIABLE)
-    else:
+    asked, origin = (backend, "backend") if backend is not None else (_of_environment(), BACKEND_VARIABLE)
+    if asked is None:
         name = automatic_backend(device, modes, dtype)
-    return without_forward_derivatives(name, "reference", forced=backend is not None or bool(asked))
+    else:
+        name = named_backend(asked, _NAMES, device, dtype, instead="pruned_fft", origin=origin)
+    return without_forward_derivatives(name, "reference", forced=asked is not None)
 
 
 def named_backend(
@@ -110,16 +108,8 @@ def automatic_backend(device: torch.device, modes: tuple[int, int], dtype: torch
     return "triton" if low_precision and fits and not obstacle_to_triton(device, dtype) else "pruned_fft"
 
 
-def environment_backend() -> str:
-    """Give the backend that ``PHYSICSNEMO_FS_BACKEND`` names, nothing if it is unset.
-
-    Raises:
-        ValueError: There is none of that name.
-    """
-    name = os.environ.get(BACKEND_VARIABLE, "")
-    if name:
-        _require_known(name, _NAMES, BACKEND_VARIABLE)
-    return name
+def _of_environment() -> str | None:
+    return os.environ.get(BACKEND_VARIABLE) or None
 
 
 def _require_known(name: str, names: tuple[str, ...], origin: str) -> None:
@@ -128,8 +118,14 @@ def _require_known(name: str, names: tuple[str, ...], origin: str) -> None:
 
 
 def environment_allows_triton() -> bool:
-    """Tell whether ``PHYSICSNEMO_FS_BACKEND`` leaves the operators beside the convolution free to choose "triton"."""
-    return environment_backend() in ("", "triton")
+    """Tell whether ``PHYSICSNEMO_FS_BACKEND`` leaves the operators beside the convolution free to choose "triton".
+
+    Raises:
+        ValueError: It names no backend.
+    """
+    if (name := _of_environment()) is not None:
+        _require_known(name, _NAMES, BACKEND_VARIABLE)
+    return name in (None, "triton")
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:

@@ -24,6 +24,7 @@ from physicsnemo_fs.config import (
     TrainingIOConfig,
 )
 from physicsnemo_fs.config.patches import PatchConfig
+from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.pipelines.checkpoints import load_network, save_network
 from physicsnemo_fs.pipelines.generate import generate
@@ -31,6 +32,8 @@ from physicsnemo_fs.pipelines.train import train
 
 TIMES = 60
 STEPS = 4
+SCALE = {"t2m": 1.0, "tp": 1e-3}
+"""From the units of the data to earth2studio's."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,12 @@ def generated(run: Trained, path: Path, members: int = 3, **options) -> Path:
         sampler=SamplerConfig(num_steps=STEPS),
     )
     return generate(config)
+
+
+def packaged(run: Trained, folder: Path, name: str = "p", **options) -> tuple[Path, Path]:
+    """Export a run; give the package, and samples of ``generate.py`` with two members."""
+    package = export_package(exporting(run, folder / name)).folder
+    return package, generated(run, folder / "s.nc", members=2, **options)
 
 
 def exporting(trained_run: Trained, package: Path, **options) -> ExportConfig:

@@ -8,27 +8,19 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from export_runs import exporting, generated
+from export_runs import SCALE, packaged
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.export.collect import to_ensemble_file
 from physicsnemo_fs.export.notes import ATTRIBUTE
-from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.io.reader import EnsembleFile
-
-SCALE = {"t2m": 1.0, "tp": 1e-3}
 
 
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory):
     """Give package and samples of a run."""
 
-    def of(name):
-        folder = tmp_path_factory.mktemp(name)
-        package = export_package(exporting(runs(name), folder / "p")).folder
-        return package, generated(runs(name), folder / "s.nc", members=2, max_times=2)
-
-    return functools.cache(of)
+    return functools.cache(lambda name: packaged(runs(name), tmp_path_factory.mktemp(name), max_times=2))
 
 
 def as_written(reference):

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from export_runs import exporting, generated
+from export_runs import SCALE, generated, packaged
 
 from physicsnemo_fs.errors import InputError
-from physicsnemo_fs.export.package import export_package
 from physicsnemo_fs.io.reader import EnsembleFile
 
 pytest.importorskip("earth2studio", reason='needs pip install "physicsnemo-fs[earth2studio]"')
@@ -28,8 +27,6 @@ from physicsnemo_fs.export import CorrDiffRegional, to_ensemble_file
 from physicsnemo_fs.export.workflow import downscale
 from physicsnemo_fs.pipelines.score import score
 
-SCALE = {"t2m": 1.0, "tp": 1e-3}
-
 
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory):
@@ -37,8 +34,7 @@ def made(runs, tmp_path_factory):
 
     def of(name):
         folder = tmp_path_factory.mktemp(name)
-        package = export_package(exporting(runs(name), folder / "a package")).folder
-        samples = generated(runs(name), folder / "s.nc", members=2)
+        package, samples = packaged(runs(name), folder, "a package")
         return package, samples, coarse_file(package, samples, folder / "coarse.nc")
 
     return functools.cache(of)

@@ -18,7 +18,7 @@ from physicsnemo_fs.data.fields.layout import Layout, find_layout
 from physicsnemo_fs.data.fields.moments import find_times, hours
 from physicsnemo_fs.data.fields.parts import GroupedParts, variable_of
 from physicsnemo_fs.data.fields.placement import Coordinates, find_coordinates
-from physicsnemo_fs.data.fields.selection import selectable
+from physicsnemo_fs.data.fields.selection import check_single, selectable
 from physicsnemo_fs.data.types import Channel
 from physicsnemo_fs.data.vocabulary import same_unit
 from physicsnemo_fs.errors import InputError
@@ -202,7 +202,9 @@ def _describe(
             f"{path}: variable {request.source!r} must hold numbers: it is of type {array.dtype}; choose another"
         )
     try:
-        layout = find_layout(dataset, array, request.level, select, single_values)
+        if single_values:
+            check_single(array, select)
+        layout = find_layout(dataset, array, request.level, select)
         coordinates = find_coordinates(dataset, array, layout)
         times, leads = _times(dataset, array, layout)
     except InputError as error:

@@ -11,7 +11,7 @@ import xarray as xr
 from physicsnemo_fs.data.fields.kinds import LATITUDE, LONGITUDE, X, Y, find_coordinate
 from physicsnemo_fs.data.fields.levels import level_dimension
 from physicsnemo_fs.data.fields.moments import find_times, refuse_undated
-from physicsnemo_fs.data.fields.selection import check_single, position_of
+from physicsnemo_fs.data.fields.selection import position_of
 from physicsnemo_fs.errors import InputError
 
 
@@ -48,27 +48,14 @@ class Layout:
 
 
 def find_layout(
-    dataset: xr.Dataset,
-    array: xr.DataArray,
-    level: float | None = None,
-    select: Mapping[str, Any] | None = None,
-    single_values: bool = True,
+    dataset: xr.Dataset, array: xr.DataArray, level: float | None = None, select: Mapping[str, Any] | None = None
 ) -> Layout:
     """Find what each dimension of a variable is.
-
-    Args:
-        dataset: The file or the part of it.
-        array: The variable.
-        level: Level that its name asked for.
-        select: Choices along further dimensions.
-        single_values: Refuse a choice that is not the value of a coordinate without a dimension.
 
     Raises:
         InputError: If rows and columns cannot be told, or a further dimension is left open.
     """
     select = select or {}
-    if single_values:
-        check_single(array, select)
     y, x = _horizontal(dataset, array)
     time = _time_dimension(dataset, array, select)
     if time in (y, x):

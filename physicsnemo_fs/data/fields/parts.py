@@ -37,7 +37,8 @@ class GroupedParts:
 
     def __init__(self, path: Path, engine: str, decode: bool = True):
         self.path, self.engine, self.decode = path, engine, decode
-        self._parts = {"": open_parts(path, engine, decode)}
+        self._open: dict[str, list[xr.Dataset]] = {}
+        self._parts = {"": self._as_stored("")}
 
     def find(self, source: str, level: float | None = None) -> xr.Dataset:
         """Give the part that holds ``name`` or ``group/name``, with the coordinates of the groups around it.
@@ -62,13 +63,17 @@ class GroupedParts:
         groups = groups_of(self.path, self.engine)
         if group not in groups:
             raise InputError(f"no group {group!r} (groups: {', '.join(sorted(groups)) or 'none'})")
-        (found,) = open_parts(self.path, self.engine, self.decode, group)
-        above = group.rpartition("/")[0]
-        while above:
-            (outer,) = open_parts(self.path, self.engine, self.decode, above)
+        (found,) = self._as_stored(group)
+        while group:
+            group = group.rpartition("/")[0]
+            (outer,) = self._as_stored(group)
             found = _with_coordinates(found, outer)
-            above = above.rpartition("/")[0]
-        return [_with_coordinates(found, self._parts[""][0])]
+        return [found]
+
+    def _as_stored(self, group: str) -> list[xr.Dataset]:
+        if group not in self._open:
+            self._open[group] = open_parts(self.path, self.engine, self.decode, group)
+        return self._open[group]
 
     def names(self) -> list[str]:
         """Give the variables that are no coordinates, those in groups with their group."""
@@ -77,17 +82,18 @@ class GroupedParts:
 
     def times(self) -> np.ndarray:
         """Give the valid times of the variables of the root, all together, as far as they can be told."""
-        found = []
+        found: dict[tuple, xr.DataArray] = {}
         for part in self._parts[""]:
             for array in part.data_vars.values():
                 with suppress(InputError):  # nobody asked for this one
-                    found.append(find_times(part, array)[0])
-        dated = [np.ravel(time.values).astype("datetime64[ns]") for time in found if time is not None]
+                    if (time := find_times(part, array)[0]) is not None:
+                        found.setdefault((id(part), time.name, time.dims), time)  # read once for all variables
+        dated = [np.ravel(time.values).astype("datetime64[ns]") for time in found.values()]
         return np.unique(np.concatenate([np.empty(0, "datetime64[ns]"), *dated]))
 
     def close(self) -> None:
         """Let go of the file."""
-        for parts in self._parts.values():
+        for parts in self._open.values():
             for part in parts:
                 part.close()
 
