@@ -11,6 +11,7 @@ from physicsnemo.optim import CombinedOptimizer, Muon
 from torch import Tensor, nn
 
 from physicsnemo_fs.config import HyperParameters
+from physicsnemo_fs.nn.spectral import SpectralConv2d
 
 BETAS = (0.9, 0.99)
 MOMENTUM = 0.9
@@ -33,19 +34,19 @@ def learning_rate(hp: HyperParameters, images: int) -> float:
 
 
 class KernelMuon(Muon):
-    """Muon on convolution kernels, each seen as the matrix ``[out_channel, in_channel * height * width]``.
+    """Muon on the kernels of convolutions, each seen as a matrix between channels.
 
     The update's orthogonal factor replaces the momentum, scaled to the root mean square of an AdamW update, so that
     one learning rate serves both.
 
     Args:
-        kernels: Contiguous weights of convolutions, at least two-dimensional.
+        kernels: Contiguous weights and the shapes of their matrices, as :func:`mixing_kernels` gives them.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
 
     Example:
         >>> kernel = nn.Parameter(torch.zeros(8, 4, 3, 3))
-        >>> optimizer = KernelMuon([kernel], lr=1.0, weight_decay=0.0)
+        >>> optimizer = KernelMuon([(kernel, (8, 36))], lr=1.0, weight_decay=0.0)
         >>> kernel.grad = torch.randn_like(kernel)
         >>> optimizer.step()
         >>> bool(0.1 < kernel.square().mean().sqrt() < 0.3)
@@ -55,9 +56,10 @@ class KernelMuon(Muon):
         Jordan et al., Muon (2024), https://kellerjordan.github.io/posts/muon; scaling: Liu et al. (2502.16982), eq. 4.
     """
 
-    def __init__(self, kernels: Iterable[Tensor], lr: float, weight_decay: float):
-        self.kernels = list(kernels)
-        matrices = [nn.Parameter(k.detach().view(k.shape[0], -1)) for k in self.kernels]
+    def __init__(self, kernels: Iterable[tuple[Tensor, tuple[int, int]]], lr: float, weight_decay: float):
+        pairs = list(kernels)
+        self.kernels = [kernel for kernel, _ in pairs]
+        matrices = [nn.Parameter(kernel.detach().view(shape)) for kernel, shape in pairs]
         super().__init__(matrices, lr=lr, weight_decay=weight_decay, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -76,10 +78,23 @@ class KernelMuon(Muon):
         return super().step(closure)
 
 
-def mixing_kernels(network: nn.Module) -> Iterator[Tensor]:
-    """Give the weights of the convolutions that mix hidden channels: those that Muon suits."""
-    weights = (m.weight for m in network.modules() if isinstance(m, nn.Conv2d))
-    yield from (w for w in weights if min(w.shape[0], w[0].numel()) >= SMALLEST_MATRIX_SIDE)
+def mixing_kernels(network: nn.Module) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """Give the kernels that mix hidden channels, which Muon suits, and the shapes of their matrices.
+
+    A local convolution's is ``[out_channel, in_channel * height * width]``, a spectral one's
+    ``[mode * in_channel, out_channel * 2]`` with real and imaginary parts apart.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            weight = module.weight
+            shape = (weight.shape[0], weight[0].numel())
+        elif isinstance(module, SpectralConv2d):
+            weight = module.weight
+            shape = (weight.shape[0] * weight.shape[1], weight[0, 0].numel())
+        else:
+            continue
+        if min(shape) >= SMALLEST_MATRIX_SIDE:
+            yield weight, shape
 
 
 def build_optimizer(network: nn.Module, hp: HyperParameters) -> torch.optim.Optimizer:
@@ -87,15 +102,15 @@ def build_optimizer(network: nn.Module, hp: HyperParameters) -> torch.optim.Opti
 
     Args:
         network: The network to train, on its device.
-        hp: ``optimizer="adamw"``, or ``"muon"``: Muon for the convolutions between hidden channels, AdamW for
-            everything else (spectral weights, linear maps, norms, biases, the first and the last map).
+        hp: ``optimizer="adamw"``, or ``"muon"``: Muon for the local and spectral convolutions between hidden channels,
+            AdamW for everything else (factorised weights, linear maps, norms, biases, the first and the last map).
 
     Example:
         >>> build_optimizer(nn.Conv2d(8, 8, 3), HyperParameters(optimizer="muon"))
         CombinedOptimizer(KernelMuon, AdamW)
     """
     kernels = list(mixing_kernels(network)) if hp.optimizer == "muon" else []
-    taken = {id(k) for k in kernels}
+    taken = {id(kernel) for kernel, _ in kernels}
     others = [p for p in network.parameters() if id(p) not in taken]
     fused = others[0].device.type in ("cuda", "cpu")
     adamw = torch.optim.AdamW(others, hp.lr, betas=BETAS, weight_decay=hp.weight_decay, fused=fused)

@@ -10,6 +10,7 @@ from torch import nn
 
 from physicsnemo_fs.config import HyperParameters
 from physicsnemo_fs.models.fsuno import FSUNO
+from physicsnemo_fs.nn.spectral import SpectralConv2d
 from physicsnemo_fs.pipelines.optimisation import (
     KernelMuon,
     MovingAverage,
@@ -37,12 +38,19 @@ def test_every_parameter_moves_under_either_optimizer(name):
     assert all(p.grad is None for p in network.parameters())
 
 
-def test_muon_takes_the_hidden_convolutions_and_nothing_else():
+def test_muon_takes_the_hidden_convolutions_local_and_spectral_and_nothing_else():
     network = small_network()
-    kernels = {id(k) for k in mixing_kernels(network)}
+    kernels = {id(kernel) for kernel, _ in mixing_kernels(network)}
     names = {n for n, p in network.named_parameters() if id(p) in kernels}
-    assert "stack.encoder.0.0.local_in.conv.weight" in names
-    assert not {n for n in names if "project" in n or "spectral" in n or "film" in n or n.endswith("bias")}
+    assert {"stack.encoder.0.0.local_in.conv.weight", "stack.encoder.1.0.spectral.weight"} <= names
+    assert not {n for n in names if "project" in n or "film" in n or n.endswith("bias")}
+
+
+def test_the_matrix_of_a_spectral_kernel_maps_modes_of_channels_to_parts_of_channels():
+    layer = SpectralConv2d(8, 4, 3, 2)
+    ((kernel, shape),) = mixing_kernels(layer)
+    assert kernel is layer.weight
+    assert shape == (2 * 3 * 2 * 8, 4 * 2)
 
 
 def test_a_muon_step_is_near_orthogonal_and_ignores_the_gradients_scale():
@@ -52,7 +60,7 @@ def test_a_muon_step_is_near_orthogonal_and_ignores_the_gradients_scale():
     for scale in (1.0, 1e-6):
         kernel = nn.Parameter(torch.zeros(16, 4, 3, 3))
         kernel.grad = scale * gradient
-        KernelMuon([kernel], lr=1.0, weight_decay=0.0).step()
+        KernelMuon([(kernel, (16, 36))], lr=1.0, weight_decay=0.0).step()
         steps.append(kernel.detach().view(16, -1))
     assert torch.allclose(steps[0], steps[1], atol=0.05)
     singular = torch.linalg.svdvals(steps[0]) / (0.2 * 36**0.5)
@@ -62,7 +70,7 @@ def test_a_muon_step_is_near_orthogonal_and_ignores_the_gradients_scale():
 def test_weight_decay_is_decoupled_for_kernels():
     kernel = nn.Parameter(torch.ones(8, 8, 1, 1))
     kernel.grad = torch.zeros_like(kernel)
-    KernelMuon([kernel], lr=0.5, weight_decay=0.1).step()
+    KernelMuon([(kernel, (8, 8))], lr=0.5, weight_decay=0.1).step()
     assert torch.allclose(kernel, torch.tensor(0.95))
 
 
