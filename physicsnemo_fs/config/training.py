@@ -118,8 +118,14 @@ class TrainingConfig:
     patches: PatchConfig = key(PatchConfig, "What windows are told of their domain, where hp.patch_shape_x is given.")
     augment: bool = key(True, "Augment by the dataset's exact symmetries.")
     shrink_mean: bool = key(True, "Fit the regression's gain per wavenumber on the training data.")
+    conserve: bool | None = key(
+        None,
+        "Hold means and samples to the input's averages over its cells; null does so where the input is exactly the "
+        "truth's averages, on whole periodic domains.",
+    )
     calibration_samples: int = key(1024, "Training samples that spectra and gain are measured on.", least=1)
     hr_mean_conditioning: bool = key(True, "Give the regression mean to the diffusion network as a condition.")
+    warm_start: bool = key(True, "Start the denoiser from the mean's weights, where its backbone is of the same build.")
     lead_time_scale: float | None = key(
         None,
         "Hours that the lead time of a forecast is divided by to be a channel of both networks; null for none.",

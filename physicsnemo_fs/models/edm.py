@@ -13,6 +13,7 @@ from physicsnemo.core.module import Module
 from torch import Tensor
 
 from physicsnemo_fs.models.base import FSModule, check_fields, lead_time_channel, parameter_dtype, refuse_set
+from physicsnemo_fs.nn.conservation import Conservation
 
 
 class FSEDMPrecondSR(FSModule):
@@ -27,6 +28,10 @@ class FSEDMPrecondSR(FSModule):
     :math:`c_\text{in} = 1/\sqrt{\sigma^2+\sigma_d^2}`.
     The coefficients are scalars per channel: whitening the input by the noise covariance would leave the function
     space, and for coloured noise :math:`x = x_0 + \sigma\xi,\ \xi\sim N(0, C)` the probability-flow ODE is unchanged.
+
+    With ``cells`` the residual is known to average to zero over the cells of a coarse grid, and
+    :math:`D = c_\text{skip} P x + c_\text{out} P F(c_\text{in} P x, \ldots)` with the projection :math:`P` of
+    :class:`~physicsnemo_fs.nn.conservation.Conservation`: for any sampler what is not in its range decays to zero.
 
     Two calls, told apart by the second argument: NVIDIA's ``net(x, img_lr, sigma)`` when it is a field (four axes, more
     than one value an image) or ``None``, PhysicsNeMo's DiffusionModel ``net(x, t, condition)`` otherwise. Noise levels
@@ -43,6 +48,9 @@ class FSEDMPrecondSR(FSModule):
         trained_on: What the network was trained on, as JSON types; the checkpoint carries it.
         lead_time_scale: Hours that the lead time of a forecast is divided by to be one more channel of the backbone,
             given as ``lead_time_label`` in hours; ``None`` for a network that does not see it.
+        cells: Rows and columns of the coarse grid over whose cells the residual averages to zero, on a periodic domain;
+            ``None`` for a residual of which this is not known. The projection begins when its spectrum is set.
+        cell_shells: Number of integer wavenumbers that the projection's spectrum is given at.
 
     Raises:
         ValueError: If channels, shapes or noise levels do not fit.
@@ -67,6 +75,8 @@ class FSEDMPrecondSR(FSModule):
         noise: dict[str, Any] | None = None,
         trained_on: dict[str, Any] | None = None,
         lead_time_scale: float | None = None,
+        cells: Sequence[int] | None = None,
+        cell_shells: int = 33,
     ):
         super().__init__()
         self.trained_on = trained_on
@@ -89,6 +99,7 @@ class FSEDMPrecondSR(FSModule):
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
         self.noise = noise
+        self.conservation = None if cells is None else Conservation(self.img_out_channels, cells, cell_shells)
 
     def forward(
         self,
@@ -167,15 +178,18 @@ class FSEDMPrecondSR(FSModule):
     ) -> Tensor:
         """Give the denoised fields; the backbone sees the scaled ones and the ``others``."""
         dtype = parameter_dtype(self)
-        x, sigma = x.to(dtype), sigma.to(dtype)
+        x, sigma = self._projected(x.to(dtype)), sigma.to(dtype)
         sigma_data = torch.as_tensor(self.sigma_data, dtype=dtype, device=x.device).reshape(1, -1, 1, 1)
         total = torch.hypot(sigma, sigma_data)
         smallest = torch.finfo(dtype).tiny
         label = sigma.flatten().clamp(min=smallest).log() / 4
         seen = torch.cat([x / total, *(other.to(dtype) for other in others)], dim=1)
         more = {} if encoded is None else {"encoded": encoded}
-        update = self.backbone(seen, label, **more).to(dtype)
+        update = self._projected(self.backbone(seen, label, **more).to(dtype))
         return (sigma_data / total) ** 2 * x + sigma * (sigma_data / total) * update
+
+    def _projected(self, x: Tensor) -> Tensor:
+        return x if self.conservation is None else self.conservation(x).to(x.dtype)
 
     def _noise_levels(self, sigma: Tensor, x: Tensor) -> Tensor:
         sigma = torch.as_tensor(sigma, device=x.device).to(parameter_dtype(self)).reshape(-1, 1, 1, 1)

@@ -15,6 +15,7 @@ from physicsnemo_fs.models.base import FSModule, check_fields, lead_time_channel
 from physicsnemo_fs.models.domain_condition import DomainCondition, WholeCondition
 from physicsnemo_fs.models.windowed import Windowed
 from physicsnemo_fs.nn.boundary import MARGIN, crop, extend
+from physicsnemo_fs.nn.conservation import Conservation, at_cell_centres
 from physicsnemo_fs.nn.resample import radial_filter
 from physicsnemo_fs.nn.windows import Place, WindowGrid
 
@@ -22,11 +23,13 @@ from physicsnemo_fs.nn.windows import Place, WindowGrid
 class FSRegressionSR(Windowed, FSModule):
     r"""Deterministic super-resolution: the conditional mean of the fine field given its conditions.
 
-    .. math:: \mu(y) = G\,\bigl(S y + F(y)\bigr)
+    .. math:: \mu(y) = H_y\,G\,\bigl(S y + F(y)\bigr)
 
     ``F`` is the backbone, ``S`` picks the condition channels that are a first guess of the output, and ``G`` is a
     gain per radial wavenumber (all ones until :meth:`set_gain`): where the regression's fine scales do not
     correlate with the truth, the gain shrinks them, :math:`g_k = \langle t\mu\rangle_k / \langle\mu\mu\rangle_k`.
+    With ``cells``, :math:`H_y` holds the mean to the averages over the cells of a coarse grid that the first guess
+    interpolates (:class:`~physicsnemo_fs.nn.conservation.Conservation`, once its spectrum is set).
     It answers CorrDiff's regression call ``net(x0, img_lr)``; the values of ``x0`` are not used.
 
     With ``patch_shape`` it is a mean of windows, :math:`\mu(y) = \sum_i w_i\, \mu_i(y|_i)`, as
@@ -51,9 +54,12 @@ class FSRegressionSR(Windowed, FSModule):
         position_frequencies: Frequencies of the position, four channels each.
         context_channels: Condition channels whose average over the whole domain every window sees.
         max_patch_per_gpu: Windows that are evaluated together.
+        cells: Rows and columns of the coarse grid whose cells the truth averages to the input over, on a periodic
+            domain; ``None`` for an input that is no such average. Every output then needs its ``input_skip``.
+        cell_shells: Number of integer wavenumbers that the correction's spectrum is given at.
 
     Raises:
-        ValueError: If ``input_skip`` does not fit the backbone's channels.
+        ValueError: If ``input_skip`` does not fit the backbone's channels, or ``cells`` the other arguments.
         InputError: If the window does not fit the domain, the overlap the window, or the backbone the window.
 
     Example:
@@ -84,6 +90,8 @@ class FSRegressionSR(Windowed, FSModule):
         position_frequencies: int = 0,
         context_channels: Sequence[int] = (),
         max_patch_per_gpu: int = 16,
+        cells: Sequence[int] | None = None,
+        cell_shells: int = 33,
     ):
         super().__init__()
         self.trained_on = trained_on
@@ -106,6 +114,12 @@ class FSRegressionSR(Windowed, FSModule):
             )
         self.boundary = getattr(backbone, "boundary", "periodic")
         self.register_buffer("gain", torch.ones(self.img_out_channels, gain_shells))
+        if cells is not None and (self.boundary != "periodic" or patch_shape or -1 in (self.input_skip or [-1])):
+            raise ValueError(
+                "cells need whole periodic fields and an input_skip for every output: got "
+                f"boundary={self.boundary!r}, patch_shape={patch_shape}, input_skip={self.input_skip}"
+            )
+        self.conservation = None if cells is None else Conservation(self.img_out_channels, cells, cell_shells)
 
     def set_gain(self, gain: Float[Tensor, "channel shell"]) -> None:
         """Set the gain per integer wavenumber; the checkpoint carries it.
@@ -161,7 +175,11 @@ class FSRegressionSR(Windowed, FSModule):
             if not isinstance(img_lr, Tensor):
                 raise ValueError(f"a mean of whole fields takes a field: got a {type(img_lr).__name__}")
             check_fields("img_lr", img_lr, self.img_in_channels)
-            return self._shrink(self._mean(img_lr, lead_time_channel(self.lead_time_scale, lead_time_label, img_lr)))
+            mean = self._shrink(self._mean(img_lr, lead_time_channel(self.lead_time_scale, lead_time_label, img_lr)))
+            if self.conservation is None:
+                return mean
+            guess = self._first_guess(img_lr.to(parameter_dtype(self)))
+            return self.conservation(mean, at_cell_centres(guess, self.conservation.cells)).to(mean.dtype)
 
     def _mean(self, img_lr: Tensor, others: list[Tensor]) -> Tensor:
         dtype = parameter_dtype(self)

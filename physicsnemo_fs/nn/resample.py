@@ -17,10 +17,18 @@ from physicsnemo_fs.kernels.constants import constants
 from physicsnemo_fs.kernels.dispatch import without_autocast
 from physicsnemo_fs.kernels.resample import apply_along_axes
 
-__all__ = ["fourier_resample", "interpolate_cells", "radial_filter", "radial_wavenumber"]
+__all__ = [
+    "at_least_single",
+    "fourier_resample",
+    "interpolate_cells",
+    "radial_filter",
+    "radial_multiplier",
+    "radial_wavenumber",
+]
 
 
-def _at_least_single(x: Tensor) -> Tensor:
+def at_least_single(x: Tensor) -> Tensor:
+    """Give a tensor of at least single precision."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -80,7 +88,7 @@ def interpolate_cells(
     if registration not in ("node", "cell"):
         raise ValueError(f"registration must be 'node' or 'cell': got {registration!r}")
     with without_autocast(coarse.device):
-        coarse = _at_least_single(coarse)
+        coarse = at_least_single(coarse)
         rows, columns = (
             _cell_interpolation_matrix(n, m, periodic, registration, first, coarse.dtype, coarse.device)
             for n, m, first in zip(coarse.shape[-2:], size, first_centre, strict=True)
@@ -130,12 +138,27 @@ def radial_filter(
         True
     """
     with without_autocast(x.device):
-        x = _at_least_single(x)
-        gain = gain.to(device=x.device, dtype=x.dtype)
-        wavenumber = radial_wavenumber((x.shape[-2], x.shape[-1]), x.device) / length
-        position = wavenumber.to(x.dtype).clamp(max=gain.shape[1] - 1)
-        lower = position.floor().long().clamp(max=max(gain.shape[1] - 2, 0))
-        upper = (lower + 1).clamp(max=gain.shape[1] - 1)
-        weight = position - lower
-        multiplier = gain[:, lower] * (1 - weight) + gain[:, upper] * weight
+        x = at_least_single(x)
+        multiplier = radial_multiplier(gain.to(device=x.device, dtype=x.dtype), (x.shape[-2], x.shape[-1]), length)
         return torch.fft.irfft2(torch.fft.rfft2(x) * multiplier, s=x.shape[-2:])
+
+
+def radial_multiplier(
+    gain: Float[Tensor, "channel shell"], shape: tuple[int, int], length: float = 1.0
+) -> Float[Tensor, "channel height half_width"]:
+    """Give the multiplier of each real-FFT mode of :func:`radial_filter`, in the dtype and on the device of ``gain``.
+
+    Args:
+        gain: Gain at integer wavenumbers 0, 1, 2 ... per channel.
+        shape: Grid of the fields.
+        length: As for :func:`radial_filter`.
+
+    Example:
+        >>> radial_multiplier(torch.tensor([[1.0, 0.0]]), (4, 4)).tolist()
+        [[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]
+    """
+    position = (radial_wavenumber(shape, gain.device) / length).to(gain.dtype).clamp(max=gain.shape[1] - 1)
+    lower = position.floor().long().clamp(max=max(gain.shape[1] - 2, 0))
+    upper = (lower + 1).clamp(max=gain.shape[1] - 1)
+    weight = position - lower
+    return gain[:, lower] * (1 - weight) + gain[:, upper] * weight

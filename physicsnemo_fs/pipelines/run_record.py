@@ -77,6 +77,7 @@ def configured_record(config: TrainConfig, stage: str) -> dict[str, Any]:
         "augment": config.training.augment,
         "calibration_samples": config.training.calibration_samples,
         "shrink_mean": config.training.shrink_mean,
+        "conserve": config.training.conserve,
     }
     if config.training.lead_time_scale is not None:
         record["lead_time_scale"] = config.training.lead_time_scale
@@ -85,6 +86,7 @@ def configured_record(config: TrainConfig, stage: str) -> dict[str, Any]:
     if stage == "diffusion":
         record["noise"] = asdict(config.noise)
         record["hr_mean_conditioning"] = config.training.hr_mean_conditioning
+        record["warm_start"] = config.training.warm_start
     return json.loads(json.dumps(record))
 
 

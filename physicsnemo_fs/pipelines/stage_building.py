@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two stages as their configuration describes them, and what is measured between them."""
 
+import copy
+import logging
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -12,13 +14,17 @@ from physicsnemo_fs.config import TrainConfig, stage_hyperparameters, stage_patc
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
+from physicsnemo_fs.diffusion.modes import modes_below_nyquist
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
+from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import read_record
 from physicsnemo_fs.models.base import FSModule
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.patched import FSPatchedEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.models.warm_start import fits, start_from
+from physicsnemo_fs.nn.conservation import Conservation
 from physicsnemo_fs.pipelines.assembly import build_backbone, build_kernel, relative_extent
 from physicsnemo_fs.pipelines.patch_stage import (
     PatchDiffusionStage,
@@ -33,6 +39,8 @@ from physicsnemo_fs.pipelines.stages import (
     regression_channels,
     truth_and_mean,
 )
+
+log = logging.getLogger(__name__)
 
 SIGMA_MIN = 0.002
 CALIBRATION_BATCH = 64
@@ -52,7 +60,7 @@ def regression_stage(
     """
     conditions, outputs = regression_channels(training)
     hp, patch = stage_hyperparameters(config.training, "regression"), stage_patch(config.training, "regression")
-    options = _labels(config)
+    options = _labels(config) | held_cells(config, training)
     if patch is not None:
         options |= window_options(patch, config.training.patches, training, 0)
     torch.manual_seed(config.seed)
@@ -61,6 +69,45 @@ def regression_stage(
     if patch is None:
         return RegressionStage(network, training)
     return PatchRegressionStage(network, training, patch_num=hp.patch_num, max_patch_per_gpu=hp.max_patch_per_gpu)
+
+
+def held_cells(config: TrainConfig, training: DownscalingDataset) -> dict[str, Any]:
+    """Give the arguments that hold a mean to the averages of its input; none where it is not to be held.
+
+    Raises:
+        InputError: If ``training.conserve=true`` cannot be.
+    """
+    grid, cells = training.grid, training.coarse_grid.shape
+    possible = (
+        getattr(training, "input_is_average", False)
+        and (grid.boundary, grid.registration) == ("periodic", "node")
+        and getattr(config.model, "boundary", "periodic") == "periodic"
+        and min(n - m for n, m in zip(grid.shape, cells, strict=True)) > 0
+        and -1 not in first_guess(training)
+        and stage_patch(config.training, "regression") is None
+    )
+    if config.training.conserve and not possible:
+        raise InputError(
+            "training.conserve=true needs a mean of whole periodic fields and a dataset that says that its input is "
+            "the truth's averages over the coarse cells; set training.conserve=null"
+        )
+    if not possible or config.training.conserve is False:
+        return {}
+    return {"cells": list(cells), "cell_shells": min(modes_below_nyquist(grid.shape)) + 1}
+
+
+def _held_like(config: TrainConfig, regression: FSRegressionSR) -> dict[str, Any]:
+    """Give the arguments that hold the residual's averages to zero, where the mean has those of the input."""
+    held = regression.conservation
+    windows = stage_patch(config.training, "diffusion") is not None
+    if config.training.conserve and (held is None or windows):
+        raise InputError(
+            "training.conserve=true needs a mean that is held to its input's averages and a diffusion of whole fields: "
+            f"got {'windows' if windows else 'a mean that is not'}; set training.conserve=null"
+        )
+    if held is None or windows or config.training.conserve is False:
+        return {}
+    return {"cells": list(held.cells), "cell_shells": held.power.shape[1]}
 
 
 def _labels(config: TrainConfig) -> dict[str, Any]:
@@ -73,14 +120,24 @@ def _beside(config: TrainConfig, training: DownscalingDataset, stage: str) -> in
     return (config.training.lead_time_scale is not None) + windows * patch_channels(config.training.patches, training)
 
 
-def diffusion_backbone(config: TrainConfig, training: DownscalingDataset) -> FSModule:
-    """Give the denoiser's backbone with its initial weights."""
+def diffusion_backbone(config: TrainConfig, training: DownscalingDataset, regression: FSRegressionSR) -> FSModule:
+    """Give the denoiser's backbone with its initial weights: the mean's, where they fit and are asked for.
+
+    It sees the noisy fields, the lead time, the mean and the conditions, in this order; the mean saw the conditions and
+    the lead time.
+    """
     conditions, outputs = regression_channels(training)
-    conditions += outputs if config.training.hr_mean_conditioning else 0
-    conditions += _beside(config, training, "diffusion")
+    lead = int(config.training.lead_time_scale is not None)
+    before = outputs + lead + outputs * config.training.hr_mean_conditioning
+    beside = _beside(config, training, "diffusion") - lead
     torch.manual_seed(config.seed)
     windows = stage_patch(config.training, "diffusion") is not None
-    return build_backbone(config.model, conditions + outputs, outputs, windows)
+    backbone = build_backbone(config.model, before + conditions + beside, outputs, windows)
+    whole = not windows and regression.patch_shape is None
+    if config.training.warm_start and whole and fits(backbone, regression.backbone):
+        start_from(backbone, regression.backbone, [*range(before, before + conditions), *([outputs] if lead else [])])
+        log.info("the denoiser starts from the mean's weights")
+    return backbone
 
 
 def diffusion_stage(
@@ -106,8 +163,11 @@ def diffusion_stage(
     levels = {name: noise[name] for name in ("sigma_data", "sigma_min", "sigma_max")}
     options = {**levels, "noise": noise["field"], "trained_on": trained_on, **_labels(config)}
     if patch is None:
-        network = FSEDMPrecondSR(backbone, **options)
+        network = FSEDMPrecondSR(backbone, **options, **_held_like(config, regression))
+        if network.conservation is not None:
+            network.conservation.set_power(torch.tensor(noise["residual_power"]))
     else:
+        _held_like(config, regression)
         first = regression_channels(training)[1] if with_mean else 0
         windows = window_options(patch, config.training.patches, training, first)
         network = FSPatchedEDMPrecondSR(backbone, **windows, **options)
@@ -128,7 +188,10 @@ def diffusion_stage(
 def measure(
     config: TrainConfig, regression: FSRegressionSR, dataset: DownscalingDataset, device: torch.device
 ) -> Calibration:
-    """Measure truth and mean over evenly spread samples."""
+    """Measure truth and mean, before it is held to averages, over evenly spread samples."""
+    if regression.conservation is not None:
+        regression = copy.deepcopy(regression)
+        cast(Conservation, regression.conservation).power.zero_()
     count = min(config.training.calibration_samples, len(dataset))
     ids = evenly_spread(len(dataset), count)
     pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, device)
@@ -158,7 +221,7 @@ def read_noise(path: Path) -> dict[str, Any]:
         InputError: If the file is damaged.
     """
     levels = dict.fromkeys(("sigma_min", "sigma_max", "P_mean", "P_std"), float | int)
-    return read_record(path, sigma_data=list, field=dict, **levels)
+    return read_record(path, sigma_data=list, field=dict, residual_power=list, **levels)
 
 
 def measured_noise(config: TrainConfig, found: Calibration, training: DownscalingDataset) -> dict[str, Any]:

@@ -213,19 +213,22 @@ def _train_regression(run: _Run) -> Path:
     path = run.trained(stage, folder, record)
     with run.ranks.main_first():
         if run.ranks.is_main:
-            if run.config.training.shrink_mean:
-                _shrink(run, path)
+            _complete(run, path)
             write_json({"network": path.name}, folder / FINISHED)
     return path
 
 
-def _shrink(run: _Run, path: Path) -> None:
-    """Fit the gain of a trained mean."""
+def _complete(run: _Run, path: Path) -> None:
+    """Fit what a trained mean has beside its weights: its gain, then the spectrum of what it misses."""
     network = load_network(path, FSRegressionSR, run.config.trusted_packages).to(run.ranks.device)
     if has_windows(network):
-        return  # the gain is one of modes of the whole domain
+        return  # both are of modes of the whole domain
     network.set_gain(torch.ones_like(network.gain))  # it was fitted already if a kill came before the mark
-    network.set_gain(measure(run.config, network, run.training, run.ranks.device).gain)
+    if run.config.training.shrink_mean:
+        network.set_gain(measure(run.config, network, run.training, run.ranks.device).gain)
+    if network.conservation is not None:
+        found = measure(run.config, network, run.training, run.ranks.device)
+        network.conservation.set_power(found.residual_power)
     save_network(network, path)
 
 
@@ -235,7 +238,7 @@ def _train_diffusion(run: _Run, regression_path: Path) -> Path:
     regression.to(run.ranks.device).requires_grad_(False)
     require_same_data(regression, "regression checkpoint", training)
     record = continued(folder, stage_record(config, "diffusion", training, regression.trained_on))
-    backbone = diffusion_backbone(config, training)
+    backbone = diffusion_backbone(config, training, regression)
     run.claim(folder, record)
     if (finished := run.finished(folder, FSEDMPrecondSR)) is not None:
         return finished

@@ -17,6 +17,7 @@ import torch
 
 from physicsnemo_fs.config import HyperParameters, TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
+from physicsnemo_fs.diffusion.modes import modes_below_nyquist
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import White
 from physicsnemo_fs.distributed import Ranks
@@ -74,7 +75,7 @@ def _stages(config: TrainConfig, training: DownscalingDataset, ranks: Ranks) -> 
     if config.stage in ("diffusion", "all"):
         regression = _mean(config, training).to(ranks.device).requires_grad_(False)
         noise = _noise(Path(config.run_dir) / "diffusion" / "noise.json", training)
-        yield diffusion_stage(config, training, regression, diffusion_backbone(config, training), noise)
+        yield diffusion_stage(config, training, regression, diffusion_backbone(config, training, regression), noise)
 
 
 def _mean(config: TrainConfig, training: DownscalingDataset) -> FSRegressionSR:
@@ -96,7 +97,8 @@ def _noise(path: Path, training: DownscalingDataset) -> dict[str, Any]:
     )
     scales = [1.0] * len(training.output_channels)
     levels = {"sigma_min": 0.002, "sigma_max": 80.0, "P_mean": -1.2, "P_std": 1.2}
-    return {"sigma_data": scales, "field": field.to_dict(), **levels}
+    power = torch.ones(len(scales), min(modes_below_nyquist(training.grid.shape)) + 1)
+    return {"sigma_data": scales, "field": field.to_dict(), "residual_power": power.tolist(), **levels}
 
 
 def _stage_lines(

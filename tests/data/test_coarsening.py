@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from physicsnemo_fs.data.flow.coarsening import cell_average, check_coarsening, coarse_grid, coarsen
+from physicsnemo_fs.data.flow.coarsening import check_coarsening, coarse_grid, coarsen
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.nn.conservation import cell_average
 from physicsnemo_fs.nn.resample import fourier_resample
 from physicsnemo_fs.testing import assert_close
 

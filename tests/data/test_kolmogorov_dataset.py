@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physicsnemo_fs.data.datasets.kolmogorov import KolmogorovDataset
-from physicsnemo_fs.data.flow.coarsening import cell_average
 from physicsnemo_fs.data.normalize import moments_of
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.nn.conservation import cell_average
 from physicsnemo_fs.nn.resample import fourier_resample
 from physicsnemo_fs.testing import assert_close
 

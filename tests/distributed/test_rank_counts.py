@@ -35,7 +35,7 @@ def losses(folder, path, dtype, dropout):
         regression = regression_stage(config, training)
         noise = _noise(folder / "none", training)
         frozen = regression_stage(config, training).network.requires_grad_(False)
-        diffusion = diffusion_stage(config, training, frozen, diffusion_backbone(config, training), noise)
+        diffusion = diffusion_stage(config, training, frozen, diffusion_backbone(config, training, frozen), noise)
         found = []
         for stage in (regression, diffusion):
             stage.network.to(dtype)

@@ -27,6 +27,8 @@ from physicsnemo_fs.diffusion.spectra import Matern
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.nn.conservation import cell_average
+from physicsnemo_fs.nn.resample import radial_filter
 from physicsnemo_fs.testing import assert_close, relative_error
 
 SINGLE = 3e-6  # measured at most 8e-7
@@ -343,3 +345,35 @@ def test_the_lead_time_is_a_channel_of_both_calls_and_of_encoded_conditions():
         net(x, y, torch.tensor(1.0))
     with pytest.raises(ValueError, match=r"and the lead time: got in_channels=1"):
         FSEDMPrecondSR(FSUNO(1, 1, channel_mult=(1, 2), level_grid=(16, 8), n_modes=(0, 2)), lead_time_scale=24.0)
+
+
+@torch.no_grad()
+def test_a_held_residual_averages_to_zero_over_the_cells_from_any_noise():
+    network = FSEDMPrecondSR(tiny_fsuno(5, 2), SIGMA_DATA, cells=(4, 5), cell_shells=9).eval()
+    free = FSEDMPrecondSR(network.backbone, SIGMA_DATA)
+    assert torch.equal(network(X, Y, SIGMA), free(X, Y, SIGMA))
+    network.conservation.set_power(torch.exp(-torch.arange(9.0)).expand(2, -1))
+    denoised = network(X, Y, SIGMA)
+    assert cell_average(denoised, (4, 5)).abs().max() < 1e-5
+    assert_close(network(network.conservation(X), Y, SIGMA), denoised, SINGLE)
+    sampler = partial(deterministic_sampler, num_steps=6, sigma_min=0.002, sigma_max=20.0)
+    drawn = sampler(net=network, latents=X, img_lr=Y)
+    assert cell_average(drawn, (4, 5)).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_the_denoiser_of_a_held_gaussian_residual_is_exact():
+    """Data N(0, s² PCP), noise N(0, C): the posterior mean of the projection is c_skip P x."""
+    network = FSEDMPrecondSR(ConstantBackbone(0.0, 1, 1), 0.7, cells=(4, 4), cell_shells=9).double()
+    power = torch.exp(-0.5 * torch.arange(9.0, dtype=torch.float64))[None]
+    network.conservation.set_power(power)
+    units = torch.eye(256, dtype=torch.float64).reshape(-1, 1, 16, 16)
+    covariance = radial_filter(units, power).flatten(1)
+    projection = network.conservation(units).flatten(1).T
+    data, sigma = 0.49 * projection @ covariance @ projection.T, 0.4
+    x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    seen = data + sigma**2 * projection @ covariance @ projection.T
+    expected = data @ torch.linalg.pinv(seen, hermitian=True, rtol=1e-9) @ projection @ x.flatten()
+    found = network(x, None, torch.tensor(sigma, dtype=torch.float64)).flatten()
+    within = seen @ torch.linalg.pinv(seen, hermitian=True, rtol=1e-9)  # modes without noise are not seen
+    assert_close(within @ found, expected, 1e-8)

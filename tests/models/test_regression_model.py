@@ -9,7 +9,9 @@ from random_networks import band_limited, tiny_fsuno
 
 from physicsnemo_fs.models.fsuno import FSUNO
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.nn.resample import fourier_resample
+from physicsnemo_fs.nn.conservation import cell_average
+from physicsnemo_fs.nn.resample import fourier_resample, interpolate_cells
+from physicsnemo_fs.pipelines.checkpoints import load_network, save_network
 from physicsnemo_fs.testing import assert_close, relative_error
 
 SINGLE = 3e-6  # measured at most 7e-7
@@ -133,3 +135,44 @@ def test_every_parameter_gets_a_gradient():
     network = regression()
     network(None, band_limited((16, 20))).square().mean().backward()
     assert all(parameter.grad.any() for parameter in network.parameters())
+
+
+def held(shape=(16, 20), cells=(4, 5)):
+    network = FSRegressionSR(tiny_fsuno(3, 2), (2, 0), gain_shells=SHELLS, cells=cells, cell_shells=SHELLS).eval()
+    averages = torch.randn(2, 3, *cells, generator=torch.Generator().manual_seed(3))
+    return network, averages, interpolate_cells(averages, shape)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(16, 20), (33, 40)])
+def test_a_held_mean_has_the_averages_that_its_first_guess_interpolates(shape):
+    network, averages, condition = held(shape)
+    free = network(None, condition)
+    assert torch.equal(free, network._shrink(network._mean(condition, [])))
+    network.conservation.set_power(torch.exp(-torch.arange(float(SHELLS))).expand(2, -1))
+    mean = network(None, condition)
+    assert_close(cell_average(mean, (4, 5)), averages[:, [2, 0]], SINGLE)
+    assert relative_error(free, mean) > 1e-2
+
+
+@torch.no_grad()
+def test_a_held_mean_survives_its_checkpoint(tmp_path):
+    network, _, condition = held()
+    network.conservation.set_power(torch.ones(2, SHELLS))
+    save_network(network, tmp_path / "FSRegressionSR.0.0.mdlus")
+    again = load_network(tmp_path / "FSRegressionSR.0.0.mdlus", FSRegressionSR)
+    assert torch.equal(again(None, condition), network(None, condition))
+
+
+@pytest.mark.parametrize(
+    ("boundary", "options"),
+    [
+        ("periodic", {"input_skip": None}),
+        ("periodic", {"input_skip": (2, -1)}),
+        ("pad", {"input_skip": (2, 0)}),
+        ("pad", {"input_skip": (2, 0), "patch_shape": (16, 16), "domain_shape": (32, 32)}),
+    ],
+)
+def test_a_mean_that_cannot_be_held_is_refused(boundary, options):
+    with pytest.raises(ValueError, match="cells need whole periodic fields"):
+        FSRegressionSR(tiny_fsuno(3, 2, boundary=boundary), cells=(4, 4), **options)

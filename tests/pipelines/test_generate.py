@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 from generated import configuration, members
-from small_run import small_config
+from small_run import small_config, small_dataset
 
 from physicsnemo_fs.config import GenerationPerformanceConfig, SamplerConfig
+from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.diffusion.sampling import ResidualSampler
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import same_seed_consistency
+from physicsnemo_fs.nn.conservation import cell_average
+from physicsnemo_fs.nn.resample import fourier_resample
 from physicsnemo_fs.pipelines import member_sources
+from physicsnemo_fs.pipelines.assembly import open_dataset
 from physicsnemo_fs.pipelines.checkpoints import newest
 from physicsnemo_fs.pipelines.generate import generate, generate_regions
 from physicsnemo_fs.pipelines.train import train
@@ -52,6 +56,19 @@ def test_a_time_and_a_member_do_not_depend_on_the_others(samples, data, run_dir,
 def test_one_configuration_gives_one_file(samples, data, run_dir, tmp_path):
     path = generate(configuration(data, run_dir, tmp_path / "again.nc"))
     assert np.array_equal(members(path), members(samples))
+
+
+@pytest.mark.parametrize("resolution", [32, 48])
+def test_members_and_mean_average_to_the_input_over_its_cells(resolution, data, run_dir, tmp_path):
+    path = generate(configuration(data, run_dir, tmp_path / "a.nc", resolution=resolution))
+    test = open_dataset(small_dataset(data), Opening("test"))
+    wanted = test.output_channels[0].denormalize(test.fetch(range(len(test))).coarse).double()
+    with EnsembleFile(path) as file:
+        means = np.stack([file.regression("vorticity", t) for t in range(len(file.times))])
+    for fields in (members(path), means[:, None]):
+        known = fourier_resample(torch.from_numpy(fields).double(), (32, 32))  # the band of the training grid
+        averages = cell_average(known, (4, 4))
+        assert (averages - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
 def test_members_differ_and_regression_mode_has_one(samples, data, run_dir, tmp_path):

@@ -19,13 +19,14 @@ from omegaconf import OmegaConf
 from small_run import small_config
 
 from physicsnemo_fs.config import HyperParameters, StageHyperParameters, TrainingConfig, TrainingIOConfig
+from physicsnemo_fs.data.opening import Opening
 from physicsnemo_fs.diffusion.calibration import Calibration
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
-from physicsnemo_fs.pipelines.assembly import build_backbone
+from physicsnemo_fs.pipelines.assembly import build_backbone, open_dataset
 from physicsnemo_fs.pipelines.checkpoints import image_count, load_network, newest
-from physicsnemo_fs.pipelines.stage_building import overfit
+from physicsnemo_fs.pipelines.stage_building import diffusion_backbone, overfit
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer, TrainingDiverged
 
@@ -291,6 +292,42 @@ def test_the_mean_carries_its_gain(run_dir):
     regression = load_network(newest(run_dir / "regression", "*.mdlus"), FSRegressionSR)
     assert float(regression.gain[0, 0]) == 1.0
     assert float((regression.gain - 1).abs().max()) > 1e-3
+
+
+def test_both_networks_carry_the_spectrum_that_holds_averages(run_dir):
+    networks = [
+        load_network(newest(run_dir / stage, "*.mdlus"), kind)
+        for stage, kind in (("regression", FSRegressionSR), ("diffusion", FSEDMPrecondSR))
+    ]
+    for network in networks:
+        assert network.conservation.cells == (4, 4)
+        assert network.conservation.power.shape == (1, 16)
+    assert torch.allclose(*(network.conservation.power for network in networks), rtol=1e-4)
+    assert float(networks[0].conservation.power.max()) == 1.0
+
+
+def test_conservation_may_be_left_out_and_is_refused_where_it_cannot_be(data, tmp_path):
+    free = small_config(data, tmp_path / "free", conserve=False)
+    assert load_network(train(replace(free, stage="regression")).regression, FSRegressionSR).conservation is None
+    assert load_network(train(free).diffusion, FSEDMPrecondSR).conservation is None
+    asked = small_config(data, tmp_path / "asked", conserve=True)
+    given = replace(asked.training.io, regression_checkpoint_path=str(train(free).regression))
+    with pytest.raises(InputError, match="needs a mean that is held"):
+        train(replace(asked, stage="diffusion", training=replace(asked.training, io=given)))
+    other = replace(asked, run_dir=str(tmp_path / "other"))
+    with pytest.raises(InputError, match=r"training\.conserve=true needs"):
+        train(replace(other, dataset=replace(other.dataset, coarsening="pixel_average")))
+
+
+def test_the_denoiser_starts_from_the_mean_if_it_is_asked_to(data, run_dir):
+    regression = load_network(newest(run_dir / "regression", "*.mdlus"), FSRegressionSR)
+    config = small_config(data, run_dir)
+    training = open_dataset(config.dataset, Opening("train"))
+    name = "stack.middle.local_in.conv.weight"
+    source = regression.backbone.state_dict()[name]
+    for warm in (True, False):
+        asked = replace(config, training=replace(config.training, warm_start=warm))
+        assert torch.equal(diffusion_backbone(asked, training, regression).state_dict()[name], source) == warm
 
 
 def test_training_config_defaults_are_the_shared_ones():

@@ -109,6 +109,7 @@ class KolmogorovDataset:
         stored = Grid((source.grid_size,) * 2, (2 * math.pi, 2 * math.pi))
         self.grid = stored.at((resolution, resolution))
         self.coarse_grid = coarse_grid(stored, coarse_size, coarsening)
+        self.input_is_average = coarsening == "cell_average"
         self.output_channels: tuple[Channel, ...] = (_vorticity(source.moments, 0),)
         self.input_channels = tuple(
             _vorticity(source.moments, offset) for offset in range(-window_size, window_size + 1)

@@ -2,57 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Low-resolution views of a periodic field: what the coarse input of a downscaling problem is."""
 
-import functools
-import math
 from dataclasses import replace
 from typing import Literal, get_args
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.data.types import Grid
 from physicsnemo_fs.errors import InputError
+from physicsnemo_fs.nn.conservation import cell_average
 from physicsnemo_fs.nn.resample import fourier_resample
 
 Coarsening = Literal["cell_average", "pixel_average", "spectral"]
-
-
-@functools.lru_cache(maxsize=32)
-def _cell_average_matrix(nodes: int, cells: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    wavenumbers = torch.arange(1, (nodes - 1) // 2 + 1, dtype=torch.float64)
-    centres = 2 * math.pi * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
-    positions = 2 * math.pi * torch.arange(nodes, dtype=torch.float64) / nodes
-    at_centres = centres[:, None] * wavenumbers
-    at_nodes = positions[:, None] * wavenumbers
-    average = torch.sinc(wavenumbers / cells)
-    kernel = (at_centres.cos() * average) @ at_nodes.cos().T + (at_centres.sin() * average) @ at_nodes.sin().T
-    return ((1 + 2 * kernel) / nodes).to(device=device, dtype=dtype)
-
-
-def cell_average(
-    field: Float[Tensor, "*lead height width"], cells: tuple[int, int]
-) -> Float[Tensor, "*lead coarse_height coarse_width"]:
-    r"""Average a periodic field exactly over the cells ``[i / n, (i + 1) / n)`` of its domain.
-
-    The field is the trigonometric polynomial through its nodes (without the Nyquist mode); averaging
-    multiplies each mode by :math:`\operatorname{sinc}(k / n)` per axis, and the result is evaluated at the
-    cell centres. It depends on the function only, not on the grid that stores it.
-
-    Args:
-        field: Values at nodes ``j / N``.
-        cells: Number of cells ``(height, width)``.
-
-    Example:
-        >>> s = torch.arange(32, dtype=torch.float64) / 32
-        >>> mean = cell_average(torch.sin(2 * torch.pi * s).expand(32, 32), (1, 4))
-        >>> torch.allclose(mean, torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64) * 2 / torch.pi)
-        True
-    """
-    rows = _cell_average_matrix(field.shape[-2], cells[0], field.dtype, field.device)
-    columns = _cell_average_matrix(field.shape[-1], cells[1], field.dtype, field.device)
-    return rows @ (field @ columns.T)
 
 
 def check_coarsening(kind: Coarsening, size: int, stored: int) -> None:
@@ -80,8 +42,8 @@ def coarsen(
     Args:
         field: Square periodic field on its stored grid.
         size: Samples along each axis of the coarse grid.
-        kind: ``"cell_average"`` (:func:`cell_average`), ``"pixel_average"`` (plain averages of blocks of
-            stored samples) or ``"spectral"`` (the modes that the coarse grid carries, at nodes).
+        kind: ``"cell_average"`` (:func:`physicsnemo_fs.nn.conservation.cell_average`), ``"pixel_average"`` (plain
+            averages of blocks of stored samples) or ``"spectral"`` (the modes that the coarse grid carries, at nodes).
 
     Example:
         >>> {kind: tuple(coarsen(torch.ones(16, 16), 4, kind).shape) for kind in get_args(Coarsening)}
