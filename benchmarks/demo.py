@@ -5,7 +5,9 @@
     python benchmarks/demo.py --seeds 0 1 2 --output outputs/bench --results benchmarks/results
 
 Resumable: what is trained, generated and scored is reused. For each seed the U-Net learns the residual of the same
-regression twice: of the mean as it is, and of the shrunk mean. One CSV a seed, and one of CRPS ratios over all of them.
+regression twice: of the mean as it is, and of the shrunk mean, which is held to the input's averages too. The samples
+of the second are also scored after they are held to these averages themselves: what that alone gives a U-Net. One CSV a
+seed, and one of CRPS ratios over all of them.
 """
 
 import argparse
@@ -30,14 +32,16 @@ from physicsnemo_fs.config import (
     GenerateConfig,
     GenerationConfig,
     GenerationIOConfig,
+    ModelConfig,
     TrainConfig,
 )
 from physicsnemo_fs.files import atomic_path
 from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.bootstrap import Resampling, bootstrap_ratio
-from physicsnemo_fs.models.conv_unet import FSConvUNet
+from physicsnemo_fs.metrics.crps import crps_fair
 from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
+from physicsnemo_fs.pipelines.assembly import build_backbone
 from physicsnemo_fs.pipelines.checkpoints import load_network, newest, save_network
 from physicsnemo_fs.pipelines.demo import compare_resolutions
 from physicsnemo_fs.pipelines.generate import generate
@@ -45,6 +49,7 @@ from physicsnemo_fs.pipelines.score import ScoreResult, score
 from physicsnemo_fs.pipelines.train import train
 
 TIMES_ON_BOTH_GRIDS = 16
+HELD = "unet shrunk mean, held"
 METRICS = ("crps_fair", "mae", "rmse", "relative_l2", "spread_skill", "spectrum_error_mean", "spectrum_error_max")
 COLUMNS = (
     "setting", "seed", "model", "metric", "value", "ci_lo", "ci_hi", "n_times", "n_members", "parameters",
@@ -58,22 +63,25 @@ def demo_config(overrides: list[str]) -> DemoConfig:
         return OmegaConf.to_object(compose("config_demo", overrides=overrides))  # type: ignore[return-value]
 
 
-def matching_unet(parameters: int, in_channels: int, like: list[int]) -> ConvUNetConfig:
+def matching_unet(parameters: int, in_channels: int, like: ModelConfig) -> ConvUNetConfig:
     """Give the U-Net whose deepest level is as wide as equal parameters allow."""
 
+    def config(deepest: int) -> ConvUNetConfig:
+        return ConvUNetConfig(model_channels=like.model_channels, channel_mult=[*like.channel_mult[:-1], deepest])
+
     def count(deepest: int) -> int:
-        network = FSConvUNet(in_channels, 1, channel_mult=[*like[:-1], deepest])
-        return sum(p.numel() for p in network.parameters())
+        return sum(p.numel() for p in build_backbone(config(deepest), in_channels, 1).parameters())
 
-    deepest = min(range(1, 40), key=lambda d: abs(count(d) - parameters))
-    return ConvUNetConfig(channel_mult=[*like[:-1], deepest])
+    return config(min(range(1, 40), key=lambda d: abs(count(d) - parameters)))
 
 
-def unshrunk(path: Path, target: Path) -> Path:
-    """Write the regression with its gain put back to one."""
+def plain(path: Path, target: Path) -> Path:
+    """Write the regression as it was trained: not shrunk, not held to averages."""
     if not target.exists():
         network = load_network(path, FSRegressionSR)
         network.set_gain(torch.ones_like(network.gain))
+        if network.conservation is not None:
+            network.conservation.set_power(torch.zeros_like(network.conservation.power))
         save_network(network, target)
     return target
 
@@ -154,13 +162,14 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
     assert trained.regression is not None  # noqa: S101 - stage=all trains both
     size = parameters(trained.diffusion, FSEDMPrecondSR)
     conditions = load_network(trained.diffusion, FSEDMPrecondSR).img_in_channels + 1
-    unet = matching_unet(size, conditions, config.train.model.channel_mult)
-    plain_mean = unshrunk(trained.regression, output / "FSRegressionSR_unshrunk.0.0.mdlus")
+    unet = matching_unet(size, conditions, config.train.model)
+    plain_mean = plain(trained.regression, output / "FSRegressionSR_plain.0.0.mdlus")
     runs = {"operator": (ours, trained.regression)}
     for name, mean in {"unet": plain_mean, "unet shrunk mean": trained.regression}.items():
         training = replace(base, model=unet, stage="diffusion", run_dir=str(output / name.replace(" ", "_")))
         training.noise = replace(base.noise, kernel="white")
-        training.training = replace(base.training, io=replace(base.training.io, regression_checkpoint_path=str(mean)))
+        io = replace(base.training.io, regression_checkpoint_path=str(mean))
+        training.training = replace(base.training, io=io, conserve=False)
         train(training)
         runs[name] = (training, mean)
     rows = []
@@ -188,7 +197,25 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
                 compared = r.model if name == "operator" else "operator"
                 metric = f"crps of {compared} / {name}, paired"
                 rows.append(row(seed, compared, metric, r.value, r.ci_lo, r.ci_hi, r.n_times, r.n_members))
+    held = held_crps(output, resolution)
+    rows.append(row(seed, HELD, "crps_fair", float(held.mean()), times=len(held), members=config.num_ensembles))
     return rows
+
+
+def held_crps(folder: Path, resolution: int) -> np.ndarray:
+    """Give the fair CRPS of each field for the U-Net's samples moved to the averages that the shrunk mean has."""
+    target = folder / f"crps_of_{HELD.replace(' ', '_')}_{resolution}.npy"
+    if not target.exists():
+        mean = load_network(newest(folder / "operator" / "regression", "FSRegressionSR.0.*.mdlus"), FSRegressionSR)
+        scores = []
+        with EnsembleFile(folder / f"{stem_of('unet shrunk mean', resolution)}.nc") as file:
+            for time in range(len(file.times)):
+                truth, about = file.truth("vorticity", time), file.regression("vorticity", time)
+                residual = torch.from_numpy(file.prediction("vorticity", time) - about)[:, None]
+                held = residual if mean.conservation is None else mean.conservation(residual)
+                scores.append(crps_fair(held[:, 0].numpy() + about, truth).mean())
+        np.save(target, scores)
+    return np.load(target)
 
 
 def stem_of(name: str, resolution: int) -> str:
@@ -201,13 +228,17 @@ def over_seeds(folders: list[Path], resolution: int, frames: int) -> list[dict]:
 
     The test fields are the same for all seeds, ``frames`` of each trajectory, one trajectory after the other.
     """
-    operator = f"scores_{stem_of('operator', resolution)}"
-    own = np.mean([crps_of_fields(f / operator, "ensemble") for f in folders], axis=0)
-    rows = []
+    own = np.mean(
+        [crps_of_fields(f / f"scores_{stem_of('operator', resolution)}", "ensemble") for f in folders], axis=0
+    )
+    others = {}
     for name in ("unet", "unet shrunk mean", "dressed"):
         stem = stem_of(name, resolution)
         model = "dressed regression" if name == "dressed" else f"ensemble ({stem})"
-        other = np.mean([crps_of_fields(f / f"scores_{stem}", model) for f in folders], axis=0)
+        others[name] = np.mean([crps_of_fields(f / f"scores_{stem}", model) for f in folders], axis=0)
+    others[HELD] = np.mean([held_crps(f, resolution) for f in folders], axis=0)
+    rows = []
+    for name, other in others.items():
         found = bootstrap_ratio(own, other, Resampling(np.arange(len(own)) // frames))
         metric = f"crps of operator / {name}, paired"
         rows.append(row("all", "operator", metric, found.estimate, found.low, found.high, len(own)))

@@ -14,8 +14,8 @@ class ModelConfig:
     """What every backbone accepts."""
 
     name: str = key(MISSING, "Which backbone: fsuno, conv_unet or corrdiff_unet.")
-    model_channels: int = key(8, "Base width.", least=1)
-    channel_mult: list[int] = key([1, 4, 6, 8], "Width of each level as a multiple of model_channels, finest first.")
+    model_channels: int = key(16, "Base width.", least=1)
+    channel_mult: list[int] = key([1, 2, 3, 4], "Width of each level as a multiple of model_channels, finest first.")
     num_blocks: int = key(1, "Blocks a level.", least=1)
     embedding_channels: int = key(96, "Width of the noise-level embedding.", least=1)
     dropout: float = key(0.0, "Dropout probability.", least=0, below=1)
