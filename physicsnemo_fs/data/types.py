@@ -210,6 +210,9 @@ class DownscalingDataset(Protocol):
         coarse_grid: Grid of the coarse input.
         times: Valid time of each sample, ``datetime64[ns]``, unique, shape ``(len,)``.
         blocks: Label of the statistically independent block (trajectory, day) of each sample, shape ``(len,)``.
+
+    Two more are optional and False where they are missing: ``thread_safe``, that threads may call ``fetch`` together,
+    and ``input_is_average``, that inputs are exactly the truth's averages over the cells of ``coarse_grid``.
     """
 
     input_channels: tuple[Channel, ...]

@@ -77,10 +77,11 @@ def held_cells(config: TrainConfig, training: DownscalingDataset) -> dict[str, A
     Raises:
         InputError: If ``training.conserve=true`` cannot be.
     """
-    grid, cells = training.grid, training.coarse_grid.shape
+    grid, coarse, cells = training.grid, training.coarse_grid, training.coarse_grid.shape
     possible = (
         getattr(training, "input_is_average", False)
-        and (grid.boundary, grid.registration) == ("periodic", "node")
+        and (grid.boundary, grid.registration, coarse.registration) == ("periodic", "node", "cell")
+        and grid.origin == coarse.origin
         and getattr(config.model, "boundary", "periodic") == "periodic"
         and min(n - m for n, m in zip(grid.shape, cells, strict=True)) > 0
         and -1 not in first_guess(training)
