@@ -16,7 +16,7 @@ def fits(network: FSModule, source: FSModule) -> bool:
 
     Example:
         >>> from physicsnemo_fs.models.conv_unet import FSConvUNet
-        >>> fits(FSConvUNet(4, 1), FSConvUNet(2, 1)), fits(FSConvUNet(4, 1), FSConvUNet(2, 1, model_channels=16))
+        >>> fits(FSConvUNet(4, 1), FSConvUNet(2, 1)), fits(FSConvUNet(4, 1), FSConvUNet(2, 1, model_channels=8))
         (True, False)
     """
     mine, theirs = (_inner_shapes(n) for n in (network, source))

@@ -14,7 +14,7 @@ from physicsnemo_fs.config import TrainConfig, stage_hyperparameters, stage_patc
 from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.data.types import DownscalingDataset
 from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
-from physicsnemo_fs.diffusion.modes import modes_below_nyquist
+from physicsnemo_fs.diffusion.modes import modes_below_nyquist, shell_count
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
 from physicsnemo_fs.errors import InputError
@@ -77,13 +77,15 @@ def held_cells(config: TrainConfig, training: DownscalingDataset) -> dict[str, A
     Raises:
         InputError: If ``training.conserve=true`` cannot be.
     """
-    grid, coarse, cells = training.grid, training.coarse_grid, training.coarse_grid.shape
+    grid, coarse, extent = training.grid, training.coarse_grid, relative_extent(training)
+    shells = len(shell_count(modes_below_nyquist(grid.shape), extent))
+    highest = math.hypot(*(n / 2 / length for n, length in zip(coarse.shape, extent, strict=True)))
     possible = (
         getattr(training, "input_is_average", False)
         and (grid.boundary, grid.registration, coarse.registration) == ("periodic", "node", "cell")
         and grid.origin == coarse.origin
         and getattr(config.model, "boundary", "periodic") == "periodic"
-        and min(n - m for n, m in zip(grid.shape, cells, strict=True)) > 0
+        and highest <= shells - 1
         and -1 not in first_guess(training)
         and stage_patch(config.training, "regression") is None
     )
@@ -94,10 +96,10 @@ def held_cells(config: TrainConfig, training: DownscalingDataset) -> dict[str, A
         )
     if not possible or config.training.conserve is False:
         return {}
-    return {"cells": list(cells), "cell_shells": min(modes_below_nyquist(grid.shape)) + 1}
+    return {"cells": list(coarse.shape), "cell_shells": shells}
 
 
-def _held_like(config: TrainConfig, regression: FSRegressionSR) -> dict[str, Any]:
+def _held_like(config: TrainConfig, regression: FSRegressionSR, shells: int) -> dict[str, Any]:
     """Give the arguments that hold the residual's averages to zero, where the mean has those of the input."""
     held = regression.conservation
     windows = stage_patch(config.training, "diffusion") is not None
@@ -108,7 +110,7 @@ def _held_like(config: TrainConfig, regression: FSRegressionSR) -> dict[str, Any
         )
     if held is None or windows or config.training.conserve is False:
         return {}
-    return {"cells": list(held.cells), "cell_shells": held.power.shape[1]}
+    return {"cells": list(held.cells), "cell_shells": shells}
 
 
 def _labels(config: TrainConfig) -> dict[str, Any]:
@@ -163,12 +165,13 @@ def diffusion_stage(
     patch = stage_patch(config.training, "diffusion")
     levels = {name: noise[name] for name in ("sigma_data", "sigma_min", "sigma_max")}
     options = {**levels, "noise": noise["field"], "trained_on": trained_on, **_labels(config)}
+    power = torch.tensor(noise["residual_power"])
+    held = _held_like(config, regression, power.shape[1])
     if patch is None:
-        network = FSEDMPrecondSR(backbone, **options, **_held_like(config, regression))
+        network = FSEDMPrecondSR(backbone, **options, **held)
         if network.conservation is not None:
-            network.conservation.set_power(torch.tensor(noise["residual_power"]))
+            network.conservation.set_power(power)
     else:
-        _held_like(config, regression)
         first = regression_channels(training)[1] if with_mean else 0
         windows = window_options(patch, config.training.patches, training, first)
         network = FSPatchedEDMPrecondSR(backbone, **windows, **options)

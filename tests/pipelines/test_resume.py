@@ -208,11 +208,11 @@ def test_a_finished_run_needs_no_states(done, run_dir, tmp_path):
         train(with_resume(done, "never"))
 
 
-def test_a_full_disk_while_the_mean_is_shrunk_says_what_is_kept(run, tmp_path, monkeypatch):
+def test_a_full_disk_while_the_mean_is_completed_says_what_is_kept(run, tmp_path, monkeypatch):
     def full(*given):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("physicsnemo_fs.pipelines.train._shrink", full)
+    monkeypatch.setattr("physicsnemo_fs.pipelines.train._complete", full)
     with pytest.raises(InputError, match=r"could not write below .*run \(No space left on device\); .* is kept"):
         train(run)
 

@@ -46,6 +46,7 @@ def coarsen(
             averages of blocks of stored samples) or ``"spectral"`` (the modes that the coarse grid carries, at nodes).
 
     Example:
+        >>> import torch
         >>> {kind: tuple(coarsen(torch.ones(16, 16), 4, kind).shape) for kind in get_args(Coarsening)}
         {'cell_average': (4, 4), 'pixel_average': (4, 4), 'spectral': (4, 4)}
     """
