@@ -81,7 +81,7 @@ def plain(path: Path, target: Path) -> Path:
         network = load_network(path, FSRegressionSR)
         network.set_gain(torch.ones_like(network.gain))
         if network.conservation is not None:
-            network.conservation.set_power(torch.zeros_like(network.conservation.power))
+            network.conservation.release()
         save_network(network, target)
     return target
 
@@ -204,18 +204,15 @@ def run_seed(config: DemoConfig, seed: int, output: Path) -> list[dict]:
 
 def held_crps(folder: Path, resolution: int) -> np.ndarray:
     """Give the fair CRPS of each field for the U-Net's samples moved to the averages that the shrunk mean has."""
-    target = folder / f"crps_of_{HELD.replace(' ', '_')}_{resolution}.npy"
-    if not target.exists():
-        mean = load_network(newest(folder / "operator" / "regression", "FSRegressionSR.0.*.mdlus"), FSRegressionSR)
-        scores = []
-        with EnsembleFile(folder / f"{stem_of('unet shrunk mean', resolution)}.nc") as file:
-            for time in range(len(file.times)):
-                truth, about = file.truth("vorticity", time), file.regression("vorticity", time)
-                residual = torch.from_numpy(file.prediction("vorticity", time) - about)[:, None]
-                held = residual if mean.conservation is None else mean.conservation(residual)
-                scores.append(crps_fair(held[:, 0].numpy() + about, truth).mean())
-        np.save(target, scores)
-    return np.load(target)
+    mean = load_network(newest(folder / "operator" / "regression", "FSRegressionSR.0.*.mdlus"), FSRegressionSR)
+    scores = []
+    with EnsembleFile(folder / f"{stem_of('unet shrunk mean', resolution)}.nc") as file:
+        for time in range(len(file.times)):
+            truth, about = file.truth("vorticity", time), file.regression("vorticity", time)
+            residual = torch.from_numpy(file.prediction("vorticity", time) - about)[:, None]
+            held = residual if mean.conservation is None else mean.conservation(residual)
+            scores.append(crps_fair(held[:, 0].numpy() + about, truth).mean())
+    return np.array(scores)
 
 
 def stem_of(name: str, resolution: int) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from physicsnemo_fs.data.types import Grid
-from physicsnemo_fs.nn.resample import fourier_resample, interpolate_cells, radial_wavenumber
+from physicsnemo_fs.nn.resample import fourier_resample, half_plane_weights, interpolate_cells, radial_wavenumber
 
 ROUNDING_POWER = 1e-12
 """Share of a float32 field's power below which a shell holds rounding errors."""
@@ -91,10 +91,7 @@ def shell_products(
     The last shell collects every higher wavenumber. Summed over the batch, float64.
     """
     height, width = a.shape[-2:]
-    weight = torch.full((width // 2 + 1,), 2.0, dtype=torch.float64, device=a.device)
-    weight[0] = 1.0
-    if width % 2 == 0:
-        weight[-1] = 1.0
+    weight = half_plane_weights(width, a.device)
     product = (torch.fft.rfft2(a.double(), norm="forward") * torch.fft.rfft2(b.double(), norm="forward").conj()).real
     index = _shell_index((height, width), shells, a.device).flatten()
     flat = (product * weight).sum(0).flatten(1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from physicsnemo_fs.kernels.constants import constants
 from physicsnemo_fs.kernels.dispatch import without_autocast
-from physicsnemo_fs.nn.resample import at_least_single, radial_multiplier, radial_wavenumber
+from physicsnemo_fs.nn.resample import at_least_single, half_plane_weights, radial_multiplier, radial_wavenumber
 
 SMALLEST_SHARE = 1e-30
 """Power below this share of the largest counts as none."""
@@ -148,6 +148,10 @@ class Conservation(nn.Module):
         power = power.flip(1).cummax(dim=1).values.flip(1)
         self.power.copy_(power / torch.where(largest > 0, largest, 1.0))
 
+    def release(self) -> None:
+        """Forget the spectrum: nothing is corrected."""
+        self.power.zero_()
+
     def forward(
         self,
         x: Float[Tensor, "batch channel height width"],
@@ -178,7 +182,7 @@ class Conservation(nn.Module):
         columns = _alias(size[1], self.cells[1], True, averages.device)
         within = radial_wavenumber(size, averages.device) < self.power.shape[1]
         power = radial_multiplier(self.power.double(), size) * within
-        both = rows.abs().square() @ (power * _half_plane(size[1], power.device)) @ columns.abs().square().T
+        both = rows.abs().square() @ (power * half_plane_weights(size[1], power.device)) @ columns.abs().square().T
         both = (both + _mirrored(both)) / 2
         weight = torch.where(both > SMALLEST_SHARE, 1 / both, 0.0)
         spectrum = torch.fft.fft2(averages, norm="forward") * weight.to(averages.dtype)
@@ -195,13 +199,6 @@ def _alias(nodes: int, cells: int, half: bool, device: torch.device) -> Tensor:
     phase = torch.exp(1j * math.pi * modes / cells) * torch.sinc(modes / cells) * (2 * modes.abs() < nodes)
     coarse = torch.arange(cells, dtype=torch.float64, device="cpu")[:, None]
     return torch.where(modes.remainder(cells) == coarse, phase, 0.0).to(device)
-
-
-def _half_plane(columns: int, device: torch.device) -> Tensor:
-    """Give how many modes of the plane each column of its half stands for."""
-    weight = torch.full((columns // 2 + 1,), 2.0, dtype=torch.float64, device=device)
-    weight[0] = 1.0
-    return weight
 
 
 def _mirrored(values: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from physicsnemo_fs.kernels.resample import apply_along_axes
 __all__ = [
     "at_least_single",
     "fourier_resample",
+    "half_plane_weights",
     "interpolate_cells",
     "radial_filter",
     "radial_multiplier",
@@ -114,6 +115,20 @@ def radial_wavenumber(
     ky = _signed_modes(height, device) * short / height
     kx = torch.arange(width // 2 + 1, dtype=torch.float64, device=device) * short / width
     return torch.hypot(ky[:, None], kx[None, :])
+
+
+def half_plane_weights(width: int, device: torch.device | str = "cpu") -> Float64[Tensor, " half_width"]:
+    """Give how many modes of the plane each real-FFT column of a grid stands for.
+
+    Example:
+        >>> half_plane_weights(4).tolist(), half_plane_weights(5).tolist()
+        ([1.0, 2.0, 1.0], [1.0, 2.0, 2.0])
+    """
+    weights = torch.full((width // 2 + 1,), 2.0, dtype=torch.float64, device=device)
+    weights[0] = 1.0
+    if width % 2 == 0:
+        weights[-1] = 1.0
+    return weights
 
 
 def radial_filter(

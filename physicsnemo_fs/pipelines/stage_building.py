@@ -99,8 +99,8 @@ def held_cells(config: TrainConfig, training: DownscalingDataset) -> dict[str, A
     return {"cells": list(coarse.shape), "cell_shells": shells}
 
 
-def _held_like(config: TrainConfig, regression: FSRegressionSR, shells: int) -> dict[str, Any]:
-    """Give the arguments that hold the residual's averages to zero, where the mean has those of the input."""
+def _held(config: TrainConfig, regression: FSRegressionSR) -> Conservation | None:
+    """Give what holds the mean to the averages of its input, if the residual's are to be held to zero by the same."""
     held = regression.conservation
     windows = stage_patch(config.training, "diffusion") is not None
     if config.training.conserve and (held is None or windows):
@@ -108,9 +108,7 @@ def _held_like(config: TrainConfig, regression: FSRegressionSR, shells: int) -> 
             "training.conserve=true needs a mean that is held to its input's averages and a diffusion of whole fields: "
             f"got {'windows' if windows else 'a mean that is not'}; set training.conserve=null"
         )
-    if held is None or windows or config.training.conserve is False:
-        return {}
-    return {"cells": list(held.cells), "cell_shells": shells}
+    return None if windows or config.training.conserve is False else held
 
 
 def _labels(config: TrainConfig) -> dict[str, Any]:
@@ -165,12 +163,12 @@ def diffusion_stage(
     patch = stage_patch(config.training, "diffusion")
     levels = {name: noise[name] for name in ("sigma_data", "sigma_min", "sigma_max")}
     options = {**levels, "noise": noise["field"], "trained_on": trained_on, **_labels(config)}
-    power = torch.tensor(noise["residual_power"])
-    held = _held_like(config, regression, power.shape[1])
-    if patch is None:
-        network = FSEDMPrecondSR(backbone, **options, **held)
-        if network.conservation is not None:
-            network.conservation.set_power(power)
+    held = _held(config, regression)
+    if held is not None:
+        network = FSEDMPrecondSR(backbone, **options, cells=list(held.cells), cell_shells=held.power.shape[1])
+        cast(Conservation, network.conservation).set_power(held.power)
+    elif patch is None:
+        network = FSEDMPrecondSR(backbone, **options)
     else:
         first = regression_channels(training)[1] if with_mean else 0
         windows = window_options(patch, config.training.patches, training, first)
@@ -195,7 +193,7 @@ def measure(
     """Measure truth and mean, before it is held to averages, over evenly spread samples."""
     if regression.conservation is not None:
         regression = copy.deepcopy(regression)
-        cast(Conservation, regression.conservation).power.zero_()
+        cast(Conservation, regression.conservation).release()
     count = min(config.training.calibration_samples, len(dataset))
     ids = evenly_spread(len(dataset), count)
     pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, device)
@@ -225,7 +223,7 @@ def read_noise(path: Path) -> dict[str, Any]:
         InputError: If the file is damaged.
     """
     levels = dict.fromkeys(("sigma_min", "sigma_max", "P_mean", "P_std"), float | int)
-    return read_record(path, sigma_data=list, field=dict, residual_power=list, **levels)
+    return read_record(path, sigma_data=list, field=dict, **levels)
 
 
 def measured_noise(config: TrainConfig, found: Calibration, training: DownscalingDataset) -> dict[str, Any]:

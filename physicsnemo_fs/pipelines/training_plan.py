@@ -17,7 +17,6 @@ import torch
 
 from physicsnemo_fs.config import HyperParameters, TrainConfig, stage_hyperparameters
 from physicsnemo_fs.data.types import Channel, DownscalingDataset
-from physicsnemo_fs.diffusion.modes import modes_below_nyquist, shell_count
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.spectra import White
 from physicsnemo_fs.distributed import Ranks
@@ -97,8 +96,7 @@ def _noise(path: Path, training: DownscalingDataset) -> dict[str, Any]:
     )
     scales = [1.0] * len(training.output_channels)
     levels = {"sigma_min": 0.002, "sigma_max": 80.0, "P_mean": -1.2, "P_std": 1.2}
-    power = [shell_count(modes_below_nyquist(training.grid.shape), relative_extent(training)).tolist()] * len(scales)
-    return {"sigma_data": scales, "field": field.to_dict(), "residual_power": power, **levels}
+    return {"sigma_data": scales, "field": field.to_dict(), **levels}
 
 
 def _stage_lines(
