@@ -26,7 +26,7 @@ from physicsnemo_fs.models.edm import FSEDMPrecondSR
 from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import build_backbone, open_dataset
 from physicsnemo_fs.pipelines.checkpoints import image_count, load_network, newest
-from physicsnemo_fs.pipelines.stage_building import diffusion_backbone, overfit
+from physicsnemo_fs.pipelines.stage_building import diffusion_backbone, diffusion_stage, overfit, read_noise
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer, TrainingDiverged
 
@@ -302,8 +302,20 @@ def test_both_networks_carry_the_spectrum_that_holds_averages(run_dir):
     for network in networks:
         assert network.conservation.cells == (4, 4)
         assert network.conservation.power.shape == (1, 16)
-    assert torch.allclose(*(network.conservation.power for network in networks), rtol=1e-4)
+    assert torch.equal(*(network.conservation.power for network in networks))
     assert float(networks[0].conservation.power.max()) == 1.0
+
+
+def test_beside_a_mean_that_was_released_the_denoiser_is_free(data, run_dir):
+    regression = load_network(newest(run_dir / "regression", "*.mdlus"), FSRegressionSR)
+    regression.conservation.release()
+    config = small_config(data, run_dir)
+    training = open_dataset(config.dataset, Opening("train"))
+    noise = read_noise(run_dir / "diffusion" / "noise.json")
+    backbone = diffusion_backbone(config, training, regression)
+    network = diffusion_stage(config, training, regression, backbone, noise).network
+    x = torch.randn(2, 1, *training.grid.shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network.conservation(x), x)
 
 
 def test_conservation_may_be_left_out_and_is_refused_where_it_cannot_be(data, tmp_path):
