@@ -4,6 +4,7 @@
 
 import pytest
 import torch
+from sound import opcheck
 
 from physicsnemo_fs.kernels import BACKEND_VARIABLE, fourier_resample
 from physicsnemo_fs.kernels.resample import op, operators
@@ -33,8 +34,8 @@ def test_the_adjoint_is_the_transpose_and_a_scaled_way_back(transform, size, new
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_is_a_sound_operator(transform, adjoint):
     x = draw(2, 3, 5, 6).requires_grad_()
-    torch.library.opcheck(operators.resample, (x, 7, 4, transform, adjoint))
-    torch.library.opcheck(operators.resample, (x.detach()[0, 0], 7, 4, transform, adjoint))
+    opcheck(operators.resample, (x, 7, 4, transform, adjoint))
+    opcheck(operators.resample, (x.detach()[0, 0], 7, 4, transform, adjoint))
 
 
 @pytest.mark.parametrize("transform", BACKENDS)

@@ -4,6 +4,7 @@
 
 import pytest
 import torch
+from sound import opcheck
 from triton_cases import (  # noqa: F401 - fixtures
     DEVICE,
     EXACT,
@@ -56,8 +57,8 @@ def test_resampling_keeps_leading_axes(shape):
 def test_resampling_is_a_sound_operator():
     x = draw(2, 5, 6).to(DEVICE, torch.float32).requires_grad_()
     for adjoint in (False, True):
-        torch.library.opcheck(resample_operators.resample, (x, 7, 4, "triton", adjoint))
-        torch.library.opcheck(resample_operators.resample, (x.detach().bfloat16(), 7, 4, "triton", adjoint))
+        opcheck(resample_operators.resample, (x, 7, 4, "triton", adjoint))
+        opcheck(resample_operators.resample, (x.detach().bfloat16(), 7, 4, "triton", adjoint))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -141,10 +142,10 @@ def test_norms_are_sound_operators():
     x, weight, bias, film = on_device(torch.float32, draw(2, 4, 3, 5), draw(4), draw(4), draw(2, 4))
     statistics, operators = torch.ones(2, 2, 2, device=DEVICE), group_norm_operators
     for extras in [(None, None), (film, None), (film, film)]:
-        torch.library.opcheck(operators.group_norm_film, (x, 2, weight, bias, *extras, "gelu", 1e-5))
+        opcheck(operators.group_norm_film, (x, 2, weight, bias, *extras, "gelu", 1e-5))
         arguments = x, x, statistics, 2, weight, bias, *extras, "silu"
         with torch.no_grad():
-            torch.library.opcheck(operators.group_norm_film_backward, arguments)
+            opcheck(operators.group_norm_film_backward, arguments)
 
 
 def test_second_derivatives_of_norms_agree_with_their_composition():

@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: The physicsnemo_fs developers
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch's checks of custom operators."""
+
+import multiprocessing
+import traceback
+
+import torch
+
+
+def opcheck(operator, arguments):
+    """Run ``torch.library.opcheck`` in a fork: it starts autograd's threads, after which no test could fork."""
+    if torch.cuda.is_available():  # no test forks there
+        torch.library.opcheck(operator, arguments)
+        return
+    context = multiprocessing.get_context("fork")
+    found, failure = context.Pipe(duplex=False)
+
+    def check():
+        try:
+            torch.library.opcheck(operator, arguments)
+            failure.send(None)
+        except Exception:
+            failure.send(traceback.format_exc())
+
+    child = context.Process(target=check)
+    child.start()
+    arrived = found.poll(60)
+    message = found.recv() if arrived else "the check of the operator hung or died"
+    child.kill()
+    child.join()
+    assert message is None, message
