@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import torch
 
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.launchers import detect
@@ -44,6 +46,29 @@ def _granted_cores() -> list[int]:
         return []
     time, period = CPU_LIMIT.read_text().split()
     return [] if time == "max" else [int(time) // int(period)]
+
+
+@contextmanager
+def open_threads(count: int) -> Iterator[Executor]:
+    """Give threads for the time of a ``with`` block, each of which does torch's operations alone.
+
+    For operations too small to be shared by the cores; their results do not depend on ``count``.
+
+    Args:
+        count: Threads.
+
+    Example:
+        >>> with open_threads(2) as executor:
+        ...     [float(total) for total in executor.map(torch.sum, [torch.ones(3), torch.ones(4)])]
+        [3.0, 4.0]
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -162,6 +162,34 @@ def test_trajectories_do_not_depend_on_how_many_are_run():
     assert_close(few, many[:, :3], 1e-6)
 
 
+def on_cores(monkeypatch, count):
+    monkeypatch.setattr("physicsnemo_fs.data.flow.kolmogorov.usable_cores", lambda: count)
+
+
+def test_trajectories_do_not_depend_on_the_number_of_cores(monkeypatch):
+    flow = KolmogorovConfig(grid=64, spin_up=((32, 1.0), (64, 0.2)), interval=0.2, frames=2, trajectories=50, seed=4)
+    found = []
+    for cores in (1, 3):
+        on_cores(monkeypatch, cores)
+        found.append(torch.stack(list(simulate(flow))))
+    assert torch.equal(*found)
+
+
+def test_a_stop_ends_all_threads_of_a_simulation_soon(monkeypatch):
+    on_cores(monkeypatch, 2)
+    flow = KolmogorovConfig(grid=32, spin_up=((32, 1000.0),), frames=1, trajectories=1000)
+    shares, threads = [], torch.get_num_threads()
+
+    def stop(share):
+        shares.append(share)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        next(simulate(flow, progress=stop))
+    assert len(shares) <= 4
+    assert torch.get_num_threads() == threads
+
+
 def test_stages_reach_the_flow_of_a_direct_run():
     direct = KolmogorovConfig(
         reynolds=4.0, spin_up=((64, 0.8),), frames=2, interval=0.1, trajectories=1, precision="float64"
