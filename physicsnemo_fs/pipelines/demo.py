@@ -21,6 +21,7 @@ from physicsnemo_fs.config import (
     GenerationIOConfig,
     GenerationPerformanceConfig,
 )
+from physicsnemo_fs.data.sampler import evenly_spread
 from physicsnemo_fs.distributed import process_group
 from physicsnemo_fs.executors import usable_cores
 from physicsnemo_fs.files import make_folder, read_json, write_json
@@ -28,6 +29,7 @@ from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.metrics.consistency import Consistency, same_seed_consistency
 from physicsnemo_fs.pipelines.generate import generate
 from physicsnemo_fs.pipelines.report import write_report
+from physicsnemo_fs.pipelines.report.evidence import crps_ratio, read_scores, time_index
 from physicsnemo_fs.pipelines.score import ScoreResult, score
 from physicsnemo_fs.pipelines.train import train
 
@@ -98,7 +100,8 @@ def demo(config: DemoConfig) -> Path:
             (files.dressed, base, "dressed"),
         ):
             with watch.step(f"generate {path.name}", ranks.is_main):
-                generate(_generation(config, path, resolution, mode))
+                times = _some_times(files.samples, config.fine_times) if path == files.fine else None
+                generate(_generation(config, path, resolution, mode, times))
     if ranks.is_main:
         _score_and_report(config, output, files, watch, facts(config, ranks.world_size))
     return output / REPORT
@@ -129,13 +132,23 @@ def _resolution(training) -> int:
     return training.dataset.resolution or training.dataset.reference_resolution
 
 
-def _generation(config: DemoConfig, path: Path, resolution: int, mode: str) -> GenerateConfig:
+def _some_times(path: Path, count: int) -> list[str]:
+    """Give some of a file's times, evenly spread."""
+    with EnsembleFile(path) as file:
+        times = np.sort(file.times)
+    return [str(times[i]) for i in evenly_spread(len(times), min(count, len(times)))]
+
+
+def _generation(
+    config: DemoConfig, path: Path, resolution: int, mode: str, times: list[str] | None = None
+) -> GenerateConfig:
     threads = config.train.training.perf.num_threads
     return GenerateConfig(
         run_dir=str(Path(config.output) / "run"),
         dataset=config.train.dataset,
         generation=GenerationConfig(
             num_ensembles=config.num_ensembles,
+            times=times,
             max_times=config.max_times,
             seed_batch_size=config.seed_batch_size,
             resolution=resolution,
@@ -153,13 +166,13 @@ def compare_resolutions(coarse: Path, fine: Path) -> Consistency:
 
     Args:
         coarse: Samples on the smaller grid.
-        fine: Samples of the same seeds and times on the larger grid.
+        fine: Samples of the same seeds on the larger grid, at some of the same times.
     """
     with EnsembleFile(coarse) as small, EnsembleFile(fine) as large:
         variable = small.fields("prediction")[0]
-        times = range(len(small.times))
-        members = [np.stack([f.prediction(variable, t) for t in times]) for f in (small, large)]
-        means = [np.stack([f.regression(variable, t) for t in times])[:, None] for f in (small, large)]
+        shared = [(file, [time_index(file, time) for time in large.times]) for file in (small, large)]
+        members = [np.stack([file.prediction(variable, t) for t in times]) for file, times in shared]
+        means = [np.stack([file.regression(variable, t) for t in times])[:, None] for file, times in shared]
     coarse_mean, fine_mean = (np.broadcast_to(m, u.shape).copy() for m, u in zip(means, members, strict=True))
     return same_seed_consistency(members[0], members[1], coarse_mean, fine_mean)
 
@@ -172,6 +185,7 @@ def summary(config: DemoConfig, scores: ScoreResult, fine_scores: ScoreResult, c
         return result.row(model, metric, variable).value
 
     crps = value(scores, ENSEMBLE, "crps_fair")
+    fine, own = (read_scores(result.scores_path, variable).models[ENSEMBLE] for result in (fine_scores, scores))
     spread = scores.row(ENSEMBLE, "spread_skill", variable)
     solver = config.sampler.solver
     evaluations = config.sampler.num_steps if solver == "euler" else 2 * config.sampler.num_steps - 1
@@ -183,7 +197,7 @@ def summary(config: DemoConfig, scores: ScoreResult, fine_scores: ScoreResult, c
         f"{value(scores, ENSEMBLE, 'spectrum_error_mean'):.2f} dB mean, "
         f"{value(scores, ENSEMBLE, 'spectrum_error_max'):.2f} dB max over k <= {config.kmax}",
         f"same seed on the finer grid, after low-pass: residuals differ by {consistency.residual:.1e}, fields by "
-        f"{consistency.field:.1e}; CRPS there {value(fine_scores, ENSEMBLE, 'crps_fair') / crps:.4f} x",
+        f"{consistency.field:.1e}; CRPS there {crps_ratio(fine, own):.4f} x over {len(fine.times)} fields",
         f"{evaluations} network evaluations a sample ({solver}, {config.sampler.num_steps} steps)",
     ]
 

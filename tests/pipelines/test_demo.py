@@ -9,6 +9,7 @@ from ranks import on_ranks
 from small_run import small_config
 
 from physicsnemo_fs.config import DemoConfig, FSUNOConfig, SamplerConfig
+from physicsnemo_fs.io.reader import EnsembleFile
 from physicsnemo_fs.pipelines.demo import demo
 from physicsnemo_fs.pipelines.doctor import report
 
@@ -18,7 +19,13 @@ def small_demo(data, folder):
     train.dataset.resolution = 16
     train.model = FSUNOConfig(model_channels=4, channel_mult=[1, 2], level_grid=[16, 8], n_modes=[0, 2])
     return DemoConfig(
-        str(folder / "demo"), train, SamplerConfig(num_steps=2), num_ensembles=2, fine_resolution=32, kmax=6
+        str(folder / "demo"),
+        train,
+        SamplerConfig(num_steps=2),
+        num_ensembles=2,
+        fine_resolution=32,
+        fine_times=3,
+        kmax=6,
     )
 
 
@@ -30,6 +37,12 @@ def test_the_demo_makes_a_report_and_reuses_what_is_done(data, tmp_path, capsys)
     printed = capsys.readouterr().out
     for word in ("relative L2", "fair CRPS", "spread/skill", "same seed", "network evaluations", "report.html"):
         assert word in printed
+    with (
+        EnsembleFile(tmp_path / "demo" / "samples_16.nc") as own,
+        EnsembleFile(tmp_path / "demo" / "samples_32.nc") as fine,
+    ):
+        assert len(fine.times) == 3
+        assert set(fine.times) < set(own.times)
     demo(config)
     reused = {p: t for p, t in first.items() if "scores" not in str(p)}
     assert {p: p.stat().st_mtime_ns for p in reused} == reused

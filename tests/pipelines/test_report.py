@@ -20,7 +20,7 @@ from physicsnemo_fs.pipelines import figures
 from physicsnemo_fs.pipelines.numerals import duration, interval_text, number
 from physicsnemo_fs.pipelines.report import sentences, write_report
 from physicsnemo_fs.pipelines.report.calibration import exchanged_ranks, read_calibration
-from physicsnemo_fs.pipelines.report.evidence import median_time, read_scores
+from physicsnemo_fs.pipelines.report.evidence import crps_ratio, median_time, read_scores
 from physicsnemo_fs.pipelines.report.page import text
 from physicsnemo_fs.pipelines.report.resolutions import busiest_window, read_same_seed
 from physicsnemo_fs.pipelines.score import score
@@ -42,19 +42,19 @@ def wave(grid, random, highest=5):
     return field
 
 
-def write_samples(path, size=16, members=4, name="ensemble", spread=1.0, **changes):
+def write_samples(path, size=16, members=4, name="ensemble", spread=1.0, days=range(TIMES.size), **changes):
     """Members and truth are exchangeable if ``spread`` is one."""
     grid, coarse = Grid((size, size), (LENGTH, LENGTH)), Grid((4, 4), (LENGTH, LENGTH), registration="cell")
     inputs = () if changes.pop("without_input", False) else (VORTICITY,)
-    blocks, seeds = np.arange(TIMES.size) // 2, tuple(range(10, 10 + members))
-    spec = EnsembleSpec(grid, coarse, TIMES, blocks, (VORTICITY,), inputs, seeds, {"model_name": name}, **changes)
+    times, blocks, seeds = TIMES[list(days)], np.array(days) // 2, tuple(range(10, 10 + members))
+    spec = EnsembleSpec(grid, coarse, times, blocks, (VORTICITY,), inputs, seeds, {"model_name": name}, **changes)
     with EnsembleWriter(path, spec) as writer:
-        for time in range(TIMES.size):
-            mean = wave(grid, np.random.default_rng([0, time]))
-            truth = mean + wave(grid, np.random.default_rng([1, time]))
-            drawn = [mean + spread * wave(grid, np.random.default_rng([2, time, m])) for m in range(members)]
+        for position, day in enumerate(days):
+            mean = wave(grid, np.random.default_rng([0, day]))
+            truth = mean + wave(grid, np.random.default_rng([1, day]))
+            drawn = [mean + spread * wave(grid, np.random.default_rng([2, day, m])) for m in range(members)]
             writer.write(
-                time,
+                position,
                 np.stack(drawn)[:, None],
                 input=mean[None] * 0.5 if inputs else np.zeros((0, size, size)),
                 input_native=np.ones((1, 4, 4)) if inputs else np.zeros((0, 4, 4)),
@@ -207,6 +207,18 @@ def test_the_shown_time_is_the_median_one(run):
     shown = crps[scores.times == median_time(scores, TIMES)][0]
     assert (crps < shown).sum() == 2
     assert (crps > shown).sum() == 3
+
+
+def test_the_finer_grid_may_have_some_of_the_times(run, tmp_path):
+    fine = write_samples(tmp_path / "few.nc", size=32, days=(1, 3))
+    finer = run | {"fine_samples": fine, "fine_scores": score([fine], tmp_path / "few", quiet=True)}
+    page = Page(write_report(tmp_path / "report.html", **finer).read_text(encoding="utf-8"))
+    own, few = (
+        read_scores(finer[name].scores_path, "vorticity").models["ensemble"] for name in ("scores", "fine_scores")
+    )
+    expected = few.metrics["crps_fair"].mean() / own.metrics["crps_fair"][[1, 3]].mean()
+    assert crps_ratio(few, own) == pytest.approx(expected)
+    assert "(2 times drawn on both)" in page.text
 
 
 def test_one_function_on_two_grids_has_no_difference(run):

@@ -185,7 +185,7 @@ def gather(
     Args:
         samples: The ensemble, with truth; the first region's, if there are several.
         result: Its scores.
-        fine_samples: The same members and times on a finer grid.
+        fine_samples: The same members on a finer grid, at some of the times.
         fine_result: Scores of those.
         consistency: How well the two agree.
         variable: Name of the variable; ``None`` for the first.
@@ -302,6 +302,15 @@ def rmse_ratio(own: ModelScores, other: ModelScores, resampling: Resampling) -> 
     """
     series = [(scores.metrics["rmse"] ** 2, np.ones(len(scores.times))) for scores in (own, other)]
     return block_bootstrap(lambda a, b: np.sqrt(a / b), series, resampling)
+
+
+def crps_ratio(own: ModelScores, other: ModelScores) -> float:
+    """Give the fair CRPS of one forecast over another's, at the times both have."""
+    means = [
+        scores.metrics["crps_fair"][np.isin(scores.times, np.intersect1d(own.times, other.times))].mean()
+        for scores in (own, other)
+    ]
+    return float(means[0] / means[1])
 
 
 def median_time(scores: ModelScores, among: np.ndarray) -> np.datetime64:

@@ -15,7 +15,7 @@ from physicsnemo_fs.pipelines.figures import Line, Panel
 from physicsnemo_fs.pipelines.generate import MODEL_NAMES
 from physicsnemo_fs.pipelines.numerals import duration, interval_text, number, unit_text
 from physicsnemo_fs.pipelines.report import sentences
-from physicsnemo_fs.pipelines.report.evidence import Evidence
+from physicsnemo_fs.pipelines.report.evidence import Evidence, crps_ratio
 from physicsnemo_fs.pipelines.report.page import (
     Cell,
     Tile,
@@ -423,10 +423,11 @@ def _finer_lines(evidence: Evidence) -> list[Line]:
     if evidence.fine is None or evidence.pair is None:
         return []
     fine, grid = next(iter(evidence.fine.models.values())), evidence.pair.fine_grid
-    last = _last_shell(grid)
+    last, times = _last_shell(grid), _finer_times(evidence)
+    on = shape_text(grid) + (f" ({times} times)" if times else "")
     return [
-        Line(f"Truth, {shape_text(grid)}", fine.truth_power[: last + 1], figures.MUTED),
-        Line(f"Members, {shape_text(grid)}", fine.power[: last + 1], figures.SKY),
+        Line(f"Truth, {on}", fine.truth_power[: last + 1], figures.MUTED),
+        Line(f"Members, {on}", fine.power[: last + 1], figures.SKY),
     ]
 
 
@@ -435,15 +436,22 @@ def _finer_ratio(evidence: Evidence) -> float:
     if evidence.fine is None:
         return np.nan
     fine, own = (next(iter(scores.models.values())) for scores in (evidence.fine, evidence.scores))
-    shared = np.isin(own.times, fine.times)
-    return float(fine.metrics["crps_fair"].mean() / own.metrics["crps_fair"][shared].mean())
+    return crps_ratio(fine, own)
 
 
 def _finer_sentence(evidence: Evidence) -> str:
     ratio = _finer_ratio(evidence)
     if evidence.pair is None or np.isnan(ratio):
         return ""
-    return sentences.finer_sentence(ratio, shape_text(evidence.pair.coarse_grid), shape_text(evidence.pair.fine_grid))
+    coarse, fine = shape_text(evidence.pair.coarse_grid), shape_text(evidence.pair.fine_grid)
+    return sentences.finer_sentence(ratio, coarse, fine, _finer_times(evidence))
+
+
+def _finer_times(evidence: Evidence) -> int:
+    """Give how many times were drawn on the finer grid; 0 for all."""
+    assert evidence.fine is not None  # noqa: S101 - asked where there is a finer grid only
+    count = len(next(iter(evidence.fine.models.values())).times)
+    return 0 if count == evidence.times else count
 
 
 def _finer_limits(evidence: Evidence) -> list[str]:

@@ -298,23 +298,24 @@ agrees to rounding (6.0 × 10⁻⁷).'
     return f"{first}; the generated residual alone differs by {100 * consistency.residual:.2g} %."
 
 
-def finer_sentence(ratio: float, coarse: str, fine: str) -> str:
+def finer_sentence(ratio: float, coarse: str, fine: str, times: int = 0) -> str:
     """Say what the score does at the finer grid.
 
     Args:
         ratio: CRPS at the finer grid over that at the coarser one.
         coarse: The grid of training, in words.
         fine: The finer grid.
+        times: How many times the ratio is of; 0 for all.
 
     Example:
         >>> finer_sentence(1.002, "64 × 64", "128 × 128")
         'At 128 × 128, without further training, fair CRPS is 0.20 % higher than at 64 × 64.'
     """
     change = 100 * (ratio - 1)
-    if abs(change) < 0.005:
-        return f"At {fine}, without further training, fair CRPS is the same as at {coarse}."
     direction = "higher" if change > 0 else "lower"
-    return f"At {fine}, without further training, fair CRPS is {abs(change):.2f} % {direction} than at {coarse}."
+    found = "the same as" if abs(change) < 0.005 else f"{abs(change):.2f} % {direction} than"
+    counted = f" ({times} times drawn on both)" if times else ""
+    return f"At {fine}, without further training, fair CRPS is {found} at {coarse}{counted}."
 
 
 def evidence_sentence(times: int, blocks: int, confidence: float) -> str:

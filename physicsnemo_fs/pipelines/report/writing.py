@@ -37,7 +37,7 @@ def write_report(
         title: Title, plain text.
         samples: The ensemble, with truth.
         scores: What scoring it beside its baselines found; ``scores.scores_path`` is read.
-        fine_samples: The same members (seeds) and times on a finer grid of the same torus; shown if
+        fine_samples: The same members (seeds) on a finer grid of the same torus, at some of the times; shown if
             ``consistency`` is given too.
         fine_scores: What scoring those found.
         consistency: How well the two agree.
