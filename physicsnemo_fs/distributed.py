@@ -26,7 +26,7 @@ from physicsnemo_fs.progress import Progress
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = timedelta(hours=12)
-"""Other ranks wait while the main one simulates data or measures spectra; :mod:`liveness` finds those that are lost."""
+"""Other ranks wait while the main one simulates data; :mod:`liveness` finds those that are lost."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What training data says about the two stages: the mean's gain, the residual's scale and spectrum."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +38,10 @@ class Calibration:
 
 
 def calibrate(
-    pairs: Iterable[tuple[Tensor, Tensor]], gain_shells: int, extent: tuple[float, float] = (1.0, 1.0)
+    pairs: Iterable[tuple[Tensor, Tensor]],
+    gain_shells: int,
+    extent: tuple[float, float] = (1.0, 1.0),
+    total: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Calibration:
     """Measure scale, spectra and gain from batches of (truth, mean), each ``[batch, channel, height, width]``.
 
@@ -46,6 +49,7 @@ def calibrate(
         pairs: The batches; streamed.
         gain_shells: Number of integer wavenumbers the gain is given at; the last collects all higher ones.
         extent: Physical lengths of the domain.
+        total: Sums a tensor over the processes that share the samples; by default there is this one alone.
 
     Raises:
         ValueError: If there is no batch.
@@ -57,13 +61,13 @@ def calibrate(
         >>> found.count, abs(float(found.residual_std) - 1) < 0.05
         (16, True)
     """
-    count = 0
     sums: tuple[Tensor, ...] | None = None
     squares: list[Tensor] = []
     for truth, mean in pairs:
         residual = truth - mean
         squares.append(residual.double().square().mean(dim=(2, 3)).cpu())
         new = (
+            torch.tensor(len(truth)),
             squares[-1].sum(0),
             measure_power(residual, extent) * len(truth),
             measure_power(truth, extent) * len(truth),
@@ -71,24 +75,24 @@ def calibrate(
             shell_products(mean, mean, gain_shells).cpu(),
         )
         sums = new if sums is None else tuple(a + b for a, b in zip(sums, new, strict=True))
-        count += len(truth)
     if sums is None:
         raise ValueError("calibration needs at least one batch: got none")
-    square, residual_power, field_power, truth_mean, mean_mean = sums
+    count, square, residual_power, field_power, truth_mean, mean_mean = map(total, sums)
     return Calibration(
-        count,
+        int(count),
         (square / count).sqrt(),
         residual_power / count,
         field_power / count,
         shrinkage_gain(truth_mean, mean_mean),
-        *_inequality(torch.cat(squares) / (square / count)),
+        *_inequality(torch.cat(squares) / (square / count), total),
     )
 
 
-def _inequality(relative: Float[Tensor, "sample channel"]) -> tuple[float, float]:
+def _inequality(relative: Float[Tensor, "sample channel"], total: Callable[[Tensor], Tensor]) -> tuple[float, float]:
     """Give the weighted mean and standard deviation of the samples' log scale, from squares relative to their mean."""
-    square = relative.nanmean(dim=1)
-    weight = square / square.sum()
-    log_scale = 0.5 * square.clamp(min=torch.finfo(square.dtype).tiny).log()
-    shift = (weight * log_scale).sum()
-    return float(shift), float((weight * (log_scale - shift).square()).sum().sqrt())
+    weight = relative.nanmean(dim=1)
+    log_scale = 0.5 * weight.clamp(min=torch.finfo(weight.dtype).tiny).log()
+    weights, shift = total(torch.stack([weight.sum(), (weight * log_scale).sum()])).tolist()
+    shift /= weights
+    variance = total((weight * (log_scale - shift).square()).sum()) / weights
+    return shift, float(variance.sqrt())

@@ -17,6 +17,7 @@ from physicsnemo_fs.diffusion.calibration import Calibration, calibrate
 from physicsnemo_fs.diffusion.modes import modes_below_nyquist, shell_count
 from physicsnemo_fs.diffusion.noise import RandomField
 from physicsnemo_fs.diffusion.scheduler import FunctionSpaceScheduler, noise_level_distribution
+from physicsnemo_fs.distributed import Ranks
 from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.files import read_record
 from physicsnemo_fs.models.base import FSModule
@@ -187,17 +188,18 @@ def diffusion_stage(
     return PatchDiffusionStage(**vars(stage), patch_num=hp.patch_num, max_patch_per_gpu=hp.max_patch_per_gpu)
 
 
-def measure(
-    config: TrainConfig, regression: FSRegressionSR, dataset: DownscalingDataset, device: torch.device
-) -> Calibration:
-    """Measure truth and mean, before it is held to averages, over evenly spread samples."""
+def measure(config: TrainConfig, regression: FSRegressionSR, dataset: DownscalingDataset, ranks: Ranks) -> Calibration:
+    """Measure truth and mean, before it is held to averages, over evenly spread samples that all ranks share."""
     if regression.conservation is not None:
         regression = copy.deepcopy(regression)
         cast(Conservation, regression.conservation).release()
-    count = min(config.training.calibration_samples, len(dataset))
-    ids = evenly_spread(len(dataset), count)
-    pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, device)
-    return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset))
+    ids = evenly_spread(len(dataset), min(config.training.calibration_samples, len(dataset)))
+    shared = len(ids) >= ranks.world_size
+    if shared:
+        ids = ids[ranks.rank :: ranks.world_size]
+    pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, ranks.device)
+    totals = {"total": ranks.sum} if shared else {}
+    return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset), **totals)
 
 
 def overfit(training: Calibration, validation: Calibration) -> str | None:

@@ -211,25 +211,24 @@ def _train_regression(run: _Run) -> Path:
     if (finished := run.finished(folder, FSRegressionSR)) is not None:
         return finished
     path = run.trained(stage, folder, record)
-    with run.ranks.main_first():
+    network = load_network(path, FSRegressionSR, run.config.trusted_packages).to(run.ranks.device)
+    if not has_windows(network):
+        _complete(run, network)
         if run.ranks.is_main:
-            _complete(run, path)
-            write_json({"network": path.name}, folder / FINISHED)
+            save_network(network, path)
+    if run.ranks.is_main:
+        write_json({"network": path.name}, folder / FINISHED)
+    run.ranks.barrier()
     return path
 
 
-def _complete(run: _Run, path: Path) -> None:
-    """Fit what a trained mean has beside its weights: its gain, then the spectrum of what it misses."""
-    network = load_network(path, FSRegressionSR, run.config.trusted_packages).to(run.ranks.device)
-    if has_windows(network):
-        return  # both are of modes of the whole domain
+def _complete(run: _Run, network: FSRegressionSR) -> None:
+    """Fit what a trained mean has beside its weights, of modes of the whole domain: its gain, the residual's power."""
     network.set_gain(torch.ones_like(network.gain))  # it was fitted already if a kill came before the mark
     if run.config.training.shrink_mean:
-        network.set_gain(measure(run.config, network, run.training, run.ranks.device).gain)
+        network.set_gain(measure(run.config, network, run.training, run.ranks).gain)
     if network.conservation is not None:
-        found = measure(run.config, network, run.training, run.ranks.device)
-        network.conservation.set_power(found.residual_power)
-    save_network(network, path)
+        network.conservation.set_power(measure(run.config, network, run.training, run.ranks).residual_power)
 
 
 def _train_diffusion(run: _Run, regression_path: Path) -> Path:
@@ -242,12 +241,15 @@ def _train_diffusion(run: _Run, regression_path: Path) -> Path:
     run.claim(folder, record)
     if (finished := run.finished(folder, FSEDMPrecondSR)) is not None:
         return finished
-    with run.ranks.main_first():
-        if run.ranks.is_main and not (folder / "noise.json").exists():
-            found = measure(config, regression, training, run.ranks.device)
-            if warning := overfit(found, measure(config, regression, run.validation, run.ranks.device)):
+    known = run.ranks.tell(str((folder / "noise.json").exists()))
+    if known == str(False):
+        found = measure(config, regression, training, run.ranks)
+        beyond = measure(config, regression, run.validation, run.ranks)
+        if run.ranks.is_main:
+            if warning := overfit(found, beyond):
                 log.warning(warning)
             write_json(measured_noise(config, found, training), folder / "noise.json")
+        run.ranks.barrier()
     noise = read_noise(folder / "noise.json")
     origin = trained_on(record, training, regression.trained_on)
     stage = diffusion_stage(config, training, regression, backbone, noise, origin)

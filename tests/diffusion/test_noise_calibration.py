@@ -3,6 +3,8 @@
 """Calibration on Gaussian data: truth ~ N(0, S), mean = H truth + independent noise, all known mode by mode."""
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -89,6 +91,27 @@ def test_streamed_batches_give_the_same_answer(found, data, sizes):
     streamed = calibrate(zip(*(part.split(sizes) for part in data), strict=True), gain_shells=BAND + 1)
     for name in ("count", "residual_std", "residual_power", "field_power", "gain"):
         torch.testing.assert_close(getattr(streamed, name), getattr(found, name), rtol=1e-12, atol=1e-15)
+
+
+def test_shared_samples_give_the_same_answer(data):
+    """Three processes, their sums added: each asks for its n-th total when all have."""
+    shares = [tuple(part[rank::3] for part in data) for rank in range(3)]
+    together, asked = threading.Barrier(3), [[], [], []]
+
+    def measured(rank):
+        def total(sums):
+            asked[rank].append(sums)
+            together.wait(timeout=30)
+            return sum(sums[len(asked[rank]) - 1] for sums in asked)
+
+        return calibrate([shares[rank]], BAND + 1, total=total)
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(measured, range(3)))
+    alone = calibrate([data], BAND + 1)
+    for name, value in vars(alone).items():
+        for one in found:
+            torch.testing.assert_close(getattr(one, name), value, rtol=1e-12, atol=1e-14)
 
 
 def test_channels_are_measured_apart(data, found):
