@@ -25,8 +25,11 @@ def opcheck(operator, arguments):
 
     child = context.Process(target=check)
     child.start()
-    arrived = found.poll(60)
-    message = found.recv() if arrived else "the check of the operator hung or died"
+    failure.close()  # the pipe ends with the child
+    try:
+        message = found.recv() if found.poll(60) else "the check of the operator hung"
+    except EOFError:
+        message = "the check of the operator died"
     child.kill()
     child.join()
     assert message is None, message
