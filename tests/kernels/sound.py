@@ -17,6 +17,8 @@ def opcheck(operator, arguments):
     found, failure = context.Pipe(duplex=False)
 
     def check():
+        # autograd's threads, several at once, otherwise renew the pool that no fork keeps, and torch may abort
+        torch.set_num_threads(torch.get_num_threads())
         try:
             torch.library.opcheck(operator, arguments)
             failure.send(None)
@@ -29,7 +31,8 @@ def opcheck(operator, arguments):
     try:
         message = found.recv() if found.poll(60) else "the check of the operator hung"
     except EOFError:
-        message = "the check of the operator died"
+        child.join()
+        message = f"the check of the operator died: {child.exitcode}"
     child.kill()
     child.join()
     assert message is None, message
