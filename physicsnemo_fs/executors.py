@@ -49,13 +49,14 @@ def _granted_cores() -> list[int]:
 
 
 @contextmanager
-def open_threads(count: int) -> Iterator[Executor]:
-    """Give threads for the time of a ``with`` block, each of which does torch's operations alone.
+def open_threads(count: int, each: int = 1) -> Iterator[Executor]:
+    """Give threads for the time of a ``with`` block, for operations of torch too small to be shared by all cores.
 
-    For operations too small to be shared by the cores; their results do not depend on ``count``.
+    The number of threads of an operation is the whole process's: blocks must not overlap.
 
     Args:
-        count: Threads.
+        count: Threads of the executor.
+        each: Threads of an operation in one of these.
 
     Example:
         >>> with open_threads(2) as executor:
@@ -63,11 +64,12 @@ def open_threads(count: int) -> Iterator[Executor]:
         [3.0, 4.0]
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(each)
+    pool = ThreadPoolExecutor(count)
     try:
-        with ThreadPoolExecutor(count) as pool:
-            yield pool
+        yield pool
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 
 

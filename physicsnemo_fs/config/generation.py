@@ -106,7 +106,7 @@ class DemoConfig:
     max_times: int | None = key(None, "Most test fields, evenly spread; null for all.", least=1)
     seed_batch_size: int = key(16, "Fields a network call.", least=1)
     fine_resolution: int = key(128, "The second resolution of the same ensemble.", least=1)
-    fine_times: int = key(32, "Most of these fields at the second resolution, evenly spread.", least=1)
+    fine_times: int | None = key(32, "Most test fields at the second resolution, evenly spread; null for all.", least=1)
     kmax: int = key(16, "Largest wavenumber of the spectrum error.", least=1)
     ranks: int | None = key(
         None, "Processes that train and sample on this machine; null: one with a GPU, else by the cores.", least=1

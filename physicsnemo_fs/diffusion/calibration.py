@@ -49,7 +49,8 @@ def calibrate(
         pairs: The batches; streamed.
         gain_shells: Number of integer wavenumbers the gain is given at; the last collects all higher ones.
         extent: Physical lengths of the domain.
-        total: Sums a tensor over the processes that share the samples; by default there is this one alone.
+        total: Sums a tensor over the processes that share the samples, each with a batch or more; by default there is
+            this one alone.
 
     Raises:
         ValueError: If there is no batch.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job end to end: data, training, ensembles at two resolutions, scores, report."""
 
+import json
 import platform
 import time
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ from physicsnemo_fs.config import (
     GenerationPerformanceConfig,
 )
 from physicsnemo_fs.data.sampler import evenly_spread
-from physicsnemo_fs.distributed import process_group
+from physicsnemo_fs.distributed import Ranks, process_group
+from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.executors import usable_cores
 from physicsnemo_fs.files import make_folder, read_json, write_json
 from physicsnemo_fs.io.reader import EnsembleFile
@@ -30,6 +32,7 @@ from physicsnemo_fs.metrics.consistency import Consistency, same_seed_consistenc
 from physicsnemo_fs.pipelines.generate import generate
 from physicsnemo_fs.pipelines.report import write_report
 from physicsnemo_fs.pipelines.report.evidence import crps_ratio, read_scores, time_index
+from physicsnemo_fs.pipelines.run_record import FINISHED
 from physicsnemo_fs.pipelines.score import ScoreResult, score
 from physicsnemo_fs.pipelines.train import train
 
@@ -49,16 +52,27 @@ class Stopwatch:
         self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
 
     @contextmanager
-    def step(self, name: str, is_main: bool = True) -> Iterator[None]:
-        """Time a step on the main rank; reused work does not shrink the time that the work once took."""
+    def step(self, name: str, result: Path | None = None, is_main: bool = True) -> Iterator[None]:
+        """Time a step on the main rank.
+
+        Args:
+            name: What is done.
+            result: A file that the step makes: if it is kept as it was, so is the time that it once took.
+            is_main: Whether this is the main rank.
+        """
         if not is_main:
             yield
             return
         print(f"== {name}", flush=True)  # noqa: T201
-        started = time.perf_counter()
+        before, started = _changed(result), time.perf_counter()
         yield
-        self.seconds[name] = max(self.seconds.get(name, 0.0), time.perf_counter() - started)
+        if before is None or _changed(result) != before or name not in self.seconds:
+            self.seconds[name] = time.perf_counter() - started
         write_json(self.seconds, self.path)
+
+
+def _changed(path: Path | None) -> int | None:
+    return path.stat().st_mtime_ns if path is not None and path.exists() else None
 
 
 @dataclass(frozen=True)
@@ -80,27 +94,35 @@ def demo(config: DemoConfig) -> Path:
 
     Returns:
         The path of the report.
+
+    Raises:
+        InputError: If the second resolution is not finer.
     """
     training = replace(config.train, run_dir=str(Path(config.output) / "run"))
     if training.training.dry_run:
         train(training)
         return Path(config.output)
-    output = make_folder(config.output)
     base = _resolution(training)
+    if config.fine_resolution <= base:
+        raise InputError(
+            f"fine_resolution must be finer than the resolution of training, {base}: got {config.fine_resolution}; "
+            f"set fine_resolution={2 * base}"
+        )
+    output = make_folder(config.output)
     files = _Ensembles(
         output / f"samples_{base}.nc", output / f"samples_{config.fine_resolution}.nc", output / f"dressed_{base}.nc"
     )
     watch = Stopwatch(output / "timings.json")
     with process_group(training.training.perf.num_threads) as ranks:
-        with watch.step("simulate and train", ranks.is_main):
+        with watch.step("simulate and train", output / "run" / "diffusion" / FINISHED, ranks.is_main):
             train(training)
-        for path, resolution, mode in (
-            (files.samples, base, "all"),
-            (files.fine, config.fine_resolution, "all"),
-            (files.dressed, base, "dressed"),
+        for path, resolution, mode, most in (
+            (files.samples, base, "all", None),
+            (files.fine, config.fine_resolution, "all", config.fine_times),
+            (files.dressed, base, "dressed", None),
         ):
-            with watch.step(f"generate {path.name}", ranks.is_main):
-                times = _some_times(files.samples, config.fine_times) if path == files.fine else None
+            with watch.step(f"generate {path.name}", path, ranks.is_main):
+                times = _some_times(files.samples, most, ranks) if most else None
                 generate(_generation(config, path, resolution, mode, times))
     if ranks.is_main:
         _score_and_report(config, output, files, watch, facts(config, ranks.world_size))
@@ -132,11 +154,14 @@ def _resolution(training) -> int:
     return training.dataset.resolution or training.dataset.reference_resolution
 
 
-def _some_times(path: Path, count: int) -> list[str]:
-    """Give some of a file's times, evenly spread."""
-    with EnsembleFile(path) as file:
-        times = np.sort(file.times)
-    return [str(times[i]) for i in evenly_spread(len(times), min(count, len(times)))]
+def _some_times(path: Path, most: int, ranks: Ranks) -> list[str]:
+    """Give some of a file's times, evenly spread, as the main rank finds them."""
+    found = []
+    if ranks.is_main:
+        with EnsembleFile(path) as file:
+            times = np.sort(file.times)
+        found = [str(times[i]) for i in evenly_spread(len(times), min(most, len(times)))]
+    return json.loads(ranks.tell(json.dumps(found)))
 
 
 def _generation(

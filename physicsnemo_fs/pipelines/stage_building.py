@@ -44,7 +44,8 @@ from physicsnemo_fs.pipelines.stages import (
 log = logging.getLogger(__name__)
 
 SIGMA_MIN = 0.002
-CALIBRATION_BATCH = 64
+CALIBRATION_BATCH, CALIBRATION_POINTS = 64, 2**20
+"""Most samples, and most grid points, that are measured at once."""
 OVERFIT = 1.5
 """Residual on the validation split, relative to that on the training split, from which a mean is said to overfit."""
 
@@ -197,7 +198,8 @@ def measure(config: TrainConfig, regression: FSRegressionSR, dataset: Downscalin
     shared = len(ids) >= ranks.world_size
     if shared:
         ids = ids[ranks.rank :: ranks.world_size]
-    pairs = truth_and_mean(regression, dataset, ids, CALIBRATION_BATCH, ranks.device)
+    batch = max(1, min(CALIBRATION_BATCH, CALIBRATION_POINTS // math.prod(dataset.grid.shape)))
+    pairs = truth_and_mean(regression, dataset, ids, batch, ranks.device)
     totals = {"total": ranks.sum} if shared else {}
     return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset), **totals)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the mean, then the diffusion of what it misses."""
 
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -212,6 +213,7 @@ def _train_regression(run: _Run) -> Path:
         return finished
     path = run.trained(stage, folder, record)
     network = load_network(path, FSRegressionSR, run.config.trusted_packages).to(run.ranks.device)
+    run.ranks.barrier()
     if not has_windows(network):
         _complete(run, network)
         if run.ranks.is_main:
@@ -231,6 +233,22 @@ def _complete(run: _Run, network: FSRegressionSR) -> None:
         network.conservation.set_power(measure(run.config, network, run.training, run.ranks).residual_power)
 
 
+def _noise(run: _Run, regression: FSRegressionSR, path: Path) -> dict[str, Any]:
+    """Give the residual's scale, noise field and levels: those of an earlier start, or as all ranks measure them."""
+    ranks, config = run.ranks, run.config
+    kept = json.loads(ranks.tell(json.dumps(read_noise(path) if ranks.is_main and path.exists() else None)))
+    if kept is not None:
+        return kept
+    found = measure(config, regression, run.training, ranks)
+    beyond = measure(config, regression, run.validation, ranks)
+    noise = measured_noise(config, found, run.training)
+    if ranks.is_main:
+        if warning := overfit(found, beyond):
+            log.warning(warning)
+        write_json(noise, path)
+    return json.loads(ranks.tell(json.dumps(noise)))
+
+
 def _train_diffusion(run: _Run, regression_path: Path) -> Path:
     config, training, folder = run.config, run.training, run.run_dir / "diffusion"
     regression = load_network(regression_path, FSRegressionSR, config.trusted_packages)
@@ -241,16 +259,7 @@ def _train_diffusion(run: _Run, regression_path: Path) -> Path:
     run.claim(folder, record)
     if (finished := run.finished(folder, FSEDMPrecondSR)) is not None:
         return finished
-    known = run.ranks.tell(str((folder / "noise.json").exists()))
-    if known == str(False):
-        found = measure(config, regression, training, run.ranks)
-        beyond = measure(config, regression, run.validation, run.ranks)
-        if run.ranks.is_main:
-            if warning := overfit(found, beyond):
-                log.warning(warning)
-            write_json(measured_noise(config, found, training), folder / "noise.json")
-        run.ranks.barrier()
-    noise = read_noise(folder / "noise.json")
+    noise = _noise(run, regression, folder / "noise.json")
     origin = trained_on(record, training, regression.trained_on)
     stage = diffusion_stage(config, training, regression, backbone, noise, origin)
     path = run.trained(stage, folder, record)

@@ -4,6 +4,9 @@
 
 import itertools
 import math
+import os
+import signal
+import sys
 from dataclasses import replace
 
 import pytest
@@ -178,16 +181,35 @@ def test_trajectories_do_not_depend_on_the_number_of_cores(monkeypatch):
 def test_a_stop_ends_all_threads_of_a_simulation_soon(monkeypatch):
     on_cores(monkeypatch, 2)
     flow = KolmogorovConfig(grid=32, spin_up=((32, 1000.0),), frames=1, trajectories=1000)
-    shares, threads = [], torch.get_num_threads()
+    shares = []
 
     def stop(share):
         shares.append(share)
-        raise SystemExit
+        if len(shares) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(SystemExit):
-        next(simulate(flow, progress=stop))
-    assert len(shares) <= 4
-    assert torch.get_num_threads() == threads
+    monkeypatch.setattr("physicsnemo_fs.data.flow.kolmogorov.PIECE_STEPS", 5)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(SystemExit):
+            next(simulate(flow, progress=stop))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+        signal.signal(signal.SIGTERM, before)
+    assert len(shares) < 50  # of 2500 of each group
+
+
+def test_a_blow_up_in_any_thread_ends_the_others(monkeypatch):
+    on_cores(monkeypatch, 2)
+    monkeypatch.setattr("physicsnemo_fs.data.flow.kolmogorov.PIECE_STEPS", 5)
+    shares = []
+    run = _Run(KolmogorovConfig(grid=32, spin_up=((32, 1000.0),)), "cpu", shares.append)
+    state = torch.stack([initial_spectrum(0, member, run.solver) for member in range(64)])
+    with pytest.raises(InputError, match="blew up"):
+        run.over(lambda one: run.advance(run.solver, one, 1000.0), [state, math.nan * state])
+    assert len(shares) < 50  # of 2500
 
 
 def test_stages_reach_the_flow_of_a_direct_run():

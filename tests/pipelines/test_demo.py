@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole job in small: every file is made, a second run reuses them."""
 
+import os
 import re
 
 import pytest
@@ -9,8 +10,9 @@ from ranks import on_ranks
 from small_run import small_config
 
 from physicsnemo_fs.config import DemoConfig, FSUNOConfig, SamplerConfig
+from physicsnemo_fs.errors import InputError
 from physicsnemo_fs.io.reader import EnsembleFile
-from physicsnemo_fs.pipelines.demo import demo
+from physicsnemo_fs.pipelines.demo import Stopwatch, demo
 from physicsnemo_fs.pipelines.doctor import report
 
 
@@ -47,6 +49,32 @@ def test_the_demo_makes_a_report_and_reuses_what_is_done(data, tmp_path, capsys)
     reused = {p: t for p, t in first.items() if "scores" not in str(p)}
     assert {p: p.stat().st_mtime_ns for p in reused} == reused
     assert not (tmp_path / "unused").exists()
+
+
+def test_a_second_resolution_that_is_not_finer_is_refused_before_anything_is_done(data, tmp_path):
+    config = small_demo(data, tmp_path)
+    config.fine_resolution = 16
+    with pytest.raises(InputError, match="finer than the resolution of training, 16: got 16; set fine_resolution=32"):
+        demo(config)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_time_of_a_step_is_that_of_its_result(tmp_path):
+    result = tmp_path / "result"
+
+    def seconds(took, makes):
+        watch = Stopwatch(tmp_path / "timings.json")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("time.perf_counter", iter([0.0, took]).__next__)
+            with watch.step("make", result):
+                if makes:
+                    result.write_text(str(took))
+                    os.utime(result, ns=(0, int(took)))
+        return Stopwatch(tmp_path / "timings.json").seconds["make"]
+
+    assert seconds(9.0, True) == 9.0
+    assert seconds(20.0, False) == 9.0
+    assert seconds(3.0, True) == 3.0
 
 
 def test_two_ranks_make_the_report_of_one(data, tmp_path, capfd):

@@ -14,8 +14,14 @@ from ranks import on_ranks
 from small_run import small_config
 from test_train import assert_equal_up_to_rounding, assert_same, weights
 
-from physicsnemo_fs.distributed import process_group
+from physicsnemo_fs.data.opening import Opening
+from physicsnemo_fs.distributed import Ranks, process_group
+from physicsnemo_fs.files import read_record
+from physicsnemo_fs.models.regression import FSRegressionSR
 from physicsnemo_fs.pipelines.assembly import open_dataset
+from physicsnemo_fs.pipelines.checkpoints import load_network
+from physicsnemo_fs.pipelines.run_record import FINISHED
+from physicsnemo_fs.pipelines.stage_building import measure
 from physicsnemo_fs.pipelines.train import train
 from physicsnemo_fs.pipelines.trainer import Trainer
 
@@ -74,6 +80,31 @@ def test_ranks_measure_together_while_they_open_the_data(configured, on_two, tmp
     monkeypatch.setattr("physicsnemo_fs.pipelines.train.open_dataset", measuring)
     assert on_ranks(2, train, configured(tmp_path)) == [0, 0]
     assert_same(weights(tmp_path, "regression"), weights(on_two, "regression"))
+
+
+@pytest.mark.parametrize("samples", [16, 2])
+def test_ranks_share_the_samples_of_a_measurement(samples, run_dir, configured, tmp_path):
+    """Shared by three, or, where there are fewer than ranks, measured by each; to 1e-6 what one finds, in float32."""
+    config = configured(tmp_path)
+    config.training.calibration_samples = samples
+
+    def found(ranks):
+        dataset = open_dataset(config.dataset, Opening("train", ranks=ranks))
+        path = run_dir / "regression" / read_record(run_dir / "regression" / FINISHED, network=str)["network"]
+        return vars(measure(config, load_network(path, FSRegressionSR), dataset, ranks))
+
+    def share():
+        with process_group() as ranks, torch.no_grad():
+            torch.save(found(ranks), tmp_path / f"{ranks.rank}.pt")
+
+    assert on_ranks(3, share) == [0, 0, 0]
+    with torch.no_grad():
+        alone = found(Ranks())
+    shares = [torch.load(tmp_path / f"{rank}.pt") for rank in range(3)]
+    for name, value in alone.items():
+        for one in shares:
+            torch.testing.assert_close(one[name], value, rtol=1e-5, atol=1e-9)
+            torch.testing.assert_close(one[name], shares[0][name], rtol=0, atol=0)
 
 
 def test_the_main_rank_goes_first(tmp_path):

@@ -219,6 +219,7 @@ def test_the_finer_grid_may_have_some_of_the_times(run, tmp_path):
     expected = few.metrics["crps_fair"].mean() / own.metrics["crps_fair"][[1, 3]].mean()
     assert crps_ratio(few, own) == pytest.approx(expected)
     assert "(2 times drawn on both)" in page.text
+    assert "the median CRPS of the 2 drawn on both grids" in page.text
 
 
 def test_one_function_on_two_grids_has_no_difference(run):

@@ -5,7 +5,7 @@
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, wait
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -25,7 +25,7 @@ CHUNK_VALUES = 16 * 64**2
 """Values advanced together, so that a step's arrays stay in the processor's cache."""
 
 PIECE_STEPS = 25
-"""Steps between two looks at an integration: is it finite, is it still wanted, and how far is it."""
+"""Most steps between two looks at an integration: is it finite, is it still wanted, and how far is it."""
 
 MOST_THREADS = 8
 """More would wait for Python, which starts each operation."""
@@ -132,12 +132,13 @@ def simulate(
     """Yield the recorded frames in time order, each the vorticity of all trajectories at one time.
 
     Trajectory ``i`` depends on the seed and on ``i``, not on how many are run; memory holds one frame. On the CPU
-    each usable core advances its own groups of trajectories.
+    groups of trajectories are advanced in up to ``MOST_THREADS`` threads, as many as there are usable cores.
 
     Args:
         config: Flow, grids, times and seed.
         device: Where to compute; frames are returned there.
-        progress: Called after each piece of work with its share of the whole; the shares sum to 1.
+        progress: Called after each piece of work with its share of the whole; the shares sum to 1. It may be called
+            from other threads, one call at a time.
 
     Yields:
         Vorticity, ``float32`` or ``float64`` as ``config.precision``.
@@ -166,7 +167,7 @@ class _Run:
         self.device = device
         self.progress = progress
         self.solver = self._solver_on(config.grid)
-        self._threads = min(usable_cores(), MOST_THREADS) if torch.device(device).type == "cpu" else 1
+        self._cores = usable_cores() if torch.device(device).type == "cpu" else 1
         self._reporting = threading.Lock()
         self._abandoned = threading.Event()
 
@@ -183,14 +184,19 @@ class _Run:
 
     def over(self, work: Callable[[Item], Tensor], items: Sequence[Item]) -> list[Tensor]:
         """Do the work on each item, in threads; what ends one of them or the waiting ends all at their next piece."""
-        if self._threads == 1:
+        count = min(self._cores, MOST_THREADS, len(items))
+        if count == 1:
             return [work(item) for item in items]
-        with open_threads(self._threads) as threads:
+        with open_threads(count, each=self._cores // count) as threads:
+            futures = [threads.submit(work, item) for item in items]
             try:
-                return list(threads.map(work, items))
+                ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in ended:
+                    future.result()
             except BaseException:
                 self._abandoned.set()
                 raise
+            return [future.result() for future in futures]
 
     def _spun_up(self, members: range, stages: list[tuple[KolmogorovSolver, float]]) -> Tensor:
         solver = stages[0][0]
@@ -208,10 +214,11 @@ class _Run:
     def advance(self, solver: KolmogorovSolver, state: Tensor, duration: float) -> Tensor:
         """Integrate piece by piece, reporting progress and refusing numbers that are not finite."""
         steps = step_count(duration, self.config.dt_on(solver.grid))
-        for done in range(0, steps, PIECE_STEPS):
+        longest = max(1, min(PIECE_STEPS, PIECE_STEPS * CHUNK_VALUES // (len(state) * solver.grid**2)))
+        for done in range(0, steps, longest):
             if self._abandoned.is_set():
                 raise CancelledError
-            piece = min(PIECE_STEPS, steps - done)
+            piece = min(longest, steps - done)
             state = solver.take_steps(state, piece, duration / steps)
             self._check_finite(state, duration / steps, solver.grid)
             if self.progress is not None:

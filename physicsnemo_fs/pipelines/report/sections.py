@@ -81,7 +81,8 @@ def one_time(evidence: Evidence) -> list[str]:
     """Show the fields of one time."""
     moment = evidence.moment
     when = np.datetime_as_string(moment.time, unit="s").replace("T", " ")
-    caption = f"{when}, the time with the median CRPS: neither the best nor the worst."
+    among = f" of the {few} drawn on both grids" if (few := _finer_times(evidence)) else ""
+    caption = f"{when}, the time with the median CRPS{among}: neither the best nor the worst."
     if evidence.members > 1:
         caption += f" Spread is the standard deviation of all {evidence.members} members."
     said = (
@@ -448,10 +449,12 @@ def _finer_sentence(evidence: Evidence) -> str:
 
 
 def _finer_times(evidence: Evidence) -> int:
-    """Give how many times were drawn on the finer grid; 0 for all."""
-    assert evidence.fine is not None  # noqa: S101 - asked where there is a finer grid only
-    count = len(next(iter(evidence.fine.models.values())).times)
-    return 0 if count == evidence.times else count
+    """Give how many times were drawn on both grids; 0 if all were, or if there is one grid."""
+    if evidence.fine is None:
+        return 0
+    own, fine = (next(iter(scores.models.values())).times for scores in (evidence.scores, evidence.fine))
+    shared = len(np.intersect1d(own, fine))
+    return 0 if shared == len(own) == len(fine) else shared
 
 
 def _finer_limits(evidence: Evidence) -> list[str]:
