@@ -132,7 +132,7 @@ def demo(config: DemoConfig) -> Path:
 def _score_and_report(config: DemoConfig, output: Path, files: _Ensembles, watch: Stopwatch, made: dict[str, str]):
     with watch.step("score"):
         scores = score([files.samples, files.dressed], output / f"scores_{_resolution(config.train)}", kmax=config.kmax)
-        fine_scores = score([files.fine], output / f"scores_{config.fine_resolution}", kmax=config.kmax)
+        fine_scores = score([files.fine], output / f"scores_{config.fine_resolution}", kmax=config.kmax, quiet=True)
         consistency = compare_resolutions(files.samples, files.fine)
     print("\n".join(summary(config, scores, fine_scores, consistency)), flush=True)  # noqa: T201
     with watch.step("report"):
