@@ -6,6 +6,7 @@ physicsnemo's DistributedManager passes ``device_id=cpu`` to torch and fails on 
 started here.
 """
 
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from itertools import count
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -67,25 +69,26 @@ class Ranks:
             dist.all_reduce(total)
         return total.to(values.device)
 
-    def tell(self, text: str) -> str:
+    def tell(self, value: Any) -> Any:
         """Give every process what the main one says.
 
         Args:
-            text: What this process says; only the main one's counts.
+            value: What this process says, of JSON's types; only the main one's counts.
 
         Example:
-            >>> Ranks().tell("go")
-            'go'
+            >>> Ranks().tell({"go": True})
+            {'go': True}
         """
         if self.world_size == 1:
-            return text
-        words = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
+            return json.loads(json.dumps(value))
+        text = json.dumps(value).encode() if self.is_main else b""
+        words = torch.tensor(list(text), dtype=torch.uint8, device=self.device)
         length = torch.tensor([len(words)], device=self.device)
         with self.progress.waiting():
             dist.broadcast(length, 0)
             words = words if self.is_main else words.new_empty(int(length))
             dist.broadcast(words, 0)
-        return bytes(words.tolist()).decode()
+        return json.loads(bytes(words.tolist()))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

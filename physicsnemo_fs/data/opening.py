@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a dataset is opened: for which split, on which grid, with whose normalisation."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
@@ -70,8 +69,8 @@ class Opening:
         kept = read_record(self.statistics) if self.statistics and self.statistics.exists() else {}
         ranks, known = self.ranks, kept.get(name, {})
         # the main process decides: another's files may have other times of change
-        said = ranks.tell(json.dumps(known["channels"] if known.get("of") == key else None))
-        if (records := json.loads(said)) is not None:
+        records = ranks.tell(known["channels"] if known.get("of") == key else None)
+        if records is not None:
             return tuple(Channel.from_dict(record) for record in records)
         found = fit_channels(source, positions, kinds, ranks.rank, ranks.world_size, ranks.sum)
         ranks.barrier()

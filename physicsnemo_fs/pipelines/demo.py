@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job end to end: data, training, ensembles at two resolutions, scores, report."""
 
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -161,7 +160,7 @@ def _some_times(path: Path, most: int, ranks: Ranks) -> list[str]:
         with EnsembleFile(path) as file:
             times = np.sort(file.times)
         found = [str(times[i]) for i in evenly_spread(len(times), min(most, len(times)))]
-    return json.loads(ranks.tell(json.dumps(found)))
+    return ranks.tell(found)
 
 
 def _generation(

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generate an ensemble to one NetCDF file or Zarr folder, on any number of processes, whatever interrupts them."""
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -177,7 +176,7 @@ class Session:
     def _is_there(self, path: Path, provenance: Mapping[str, Any]) -> bool:
         """Whether the result is there; decided by the main process for all."""
         finished = self.ranks.is_main and is_finished(path, provenance, self.config.generation.replace)
-        return json.loads(self.ranks.tell(json.dumps(finished)))
+        return self.ranks.tell(finished)
 
     def _kept(self, path: Path) -> Path:
         """Give a finished result, with its picture and without the folder of its work."""
@@ -290,11 +289,11 @@ class Session:
     def _work(self, path: Path, job: Job) -> None:
         ranks, generation = self.ranks, self.config.generation
         work = Work(path, job.spec, generation.io.significant_bits)
-        told = ""
+        begun = None
         if ranks.is_main:
             with told_if_unwritable(work.folder):
-                told = json.dumps(asdict(work.begin(self._content(job), self._batch(job), generation.replace)))
-        state = State(**json.loads(ranks.tell(told)))
+                begun = asdict(work.begin(self._content(job), self._batch(job), generation.replace))
+        state = State(**ranks.tell(begun))
         self._make_pieces(work, job, state)
         ranks.barrier()
         if ranks.is_main:

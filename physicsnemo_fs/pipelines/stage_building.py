@@ -195,13 +195,10 @@ def measure(config: TrainConfig, regression: FSRegressionSR, dataset: Downscalin
         regression = copy.deepcopy(regression)
         cast(Conservation, regression.conservation).release()
     ids = evenly_spread(len(dataset), min(config.training.calibration_samples, len(dataset)))
-    shared = len(ids) >= ranks.world_size
-    if shared:
-        ids = ids[ranks.rank :: ranks.world_size]
+    sharing = ranks if len(ids) >= ranks.world_size else Ranks(device=ranks.device)
     batch = max(1, min(CALIBRATION_BATCH, CALIBRATION_POINTS // math.prod(dataset.grid.shape)))
-    pairs = truth_and_mean(regression, dataset, ids, batch, ranks.device)
-    totals = {"total": ranks.sum} if shared else {}
-    return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset), **totals)
+    pairs = truth_and_mean(regression, dataset, ids[sharing.rank :: sharing.world_size], batch, ranks.device)
+    return calibrate(pairs, regression.gain.shape[1], relative_extent(dataset), sharing.sum)
 
 
 def overfit(training: Calibration, validation: Calibration) -> str | None:

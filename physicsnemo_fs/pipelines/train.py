@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the mean, then the diffusion of what it misses."""
 
-import json
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -236,7 +235,7 @@ def _complete(run: _Run, network: FSRegressionSR) -> None:
 def _noise(run: _Run, regression: FSRegressionSR, path: Path) -> dict[str, Any]:
     """Give the residual's scale, noise field and levels: those of an earlier start, or as all ranks measure them."""
     ranks, config = run.ranks, run.config
-    kept = json.loads(ranks.tell(json.dumps(read_noise(path) if ranks.is_main and path.exists() else None)))
+    kept = ranks.tell(read_noise(path) if ranks.is_main and path.exists() else None)
     if kept is not None:
         return kept
     found = measure(config, regression, run.training, ranks)
@@ -246,7 +245,7 @@ def _noise(run: _Run, regression: FSRegressionSR, path: Path) -> dict[str, Any]:
         if warning := overfit(found, beyond):
             log.warning(warning)
         write_json(noise, path)
-    return json.loads(ranks.tell(json.dumps(noise)))
+    return ranks.tell(noise)
 
 
 def _train_diffusion(run: _Run, regression_path: Path) -> Path:

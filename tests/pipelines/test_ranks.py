@@ -84,7 +84,7 @@ def test_ranks_measure_together_while_they_open_the_data(configured, on_two, tmp
 
 @pytest.mark.parametrize("samples", [16, 2])
 def test_ranks_share_the_samples_of_a_measurement(samples, run_dir, configured, tmp_path):
-    """Shared by three, or, where there are fewer than ranks, measured by each; to 1e-6 what one finds, in float32."""
+    """Shared by three, or, where there are fewer than ranks, measured by each: what one finds, to 1e-7 measured."""
     config = configured(tmp_path)
     config.training.calibration_samples = samples
 
