@@ -11,7 +11,7 @@ import torch
 BACKEND_VARIABLE = "PHYSICSNEMO_FS_BACKEND"
 
 _NAMES = ("reference", "pruned_fft", "partial_dft", "triton")
-_MOST_COLUMNS_OF_PARTIAL_DFT = 32  # where the two met in measurements on one CPU thread, see README.md
+_MOST_COLUMNS_OF_PARTIAL_DFT = 12  # where the two met in measurements on one CPU thread, see README.md
 _MOST_MODES_OF_TRITON = 32  # beyond, a model of its arithmetic exceeds its traffic, see README.md
 
 
@@ -32,7 +32,7 @@ def choose_backend(
 
     A name that is asked for, by argument or by ``PHYSICSNEMO_FS_BACKEND``, is that name or an error. Else
 
-    - on a CPU "partial_dft" for up to 32 columns;
+    - on a CPU "partial_dft" for up to 12 columns;
     - on an NVIDIA GPU of compute capability 8.0 or higher with Triton installed, for up to 32 modes either way,
       "triton" for bfloat16 and float16, and for float32 where torch's own switch allows TF32 in matrix products
       (``torch.set_float32_matmul_precision("high")``, ``torch.backends.cuda.matmul.fp32_precision = "tf32"``);
