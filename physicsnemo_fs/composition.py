@@ -5,6 +5,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from physicsnemo_fs.config import (
     GROUPS,
     REPLACED_CONFIGS,
     REPLACED_KEYS,
-    SCHEMAS,
     DemoConfig,
     PluginDatasetConfig,
     check_groups,
@@ -70,7 +70,8 @@ def explain(error: Exception, schema: type) -> str:
     if match := re.search(r"Cannot find primary config '([^']+)'", text):
         if instead := replacement(match[1], REPLACED_CONFIGS):
             return f"the configuration {match[1]} is replaced: {instead}"
-        names = tuple(f"config_{name}" for name in SCHEMAS)
+        there = (path.name for path in files(CONFIG_MODULE).iterdir())
+        names = tuple(sorted(name.removesuffix(".yaml") for name in there if name.startswith("config_")))
         return f"no configuration {match[1]}; there are {', '.join(names)}{nearest(match[1], names)}"
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     return f"{text.splitlines()[0]}{cause}"

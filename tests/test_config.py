@@ -109,6 +109,11 @@ def test_a_replaced_configuration_says_by_what():
         check_composition("train", schemas.TrainConfig, ["--config-name", "config_training_mini_regression"])
 
 
+def test_a_mistyped_configuration_names_all_there_are():
+    with pytest.raises(InputError, match=r"there are config_build, .*, config_quickstart, .*mean 'config_train'"):
+        check_composition("train", schemas.TrainConfig, ["--config-name", "config_trian"])
+
+
 def test_stage_values_override_the_common_ones():
     training = schemas.TrainingConfig(regression_hp=schemas.StageHyperParameters(training_duration=7))
     assert schemas.stage_hyperparameters(training, "regression").training_duration == 7

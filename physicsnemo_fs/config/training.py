@@ -26,7 +26,7 @@ class HyperParameters(PatchHyperParameters):
         "muon (for the convolutions between hidden channels, AdamW for the rest) or adamw.",
         choices=("muon", "adamw"),
     )
-    lr: float = key(5e-3, "Peak learning rate.", least=0)
+    lr: float = key(5e-3, "Peak learning rate.", least=0, below=1e6)
     lr_rampup: int = key(960, "Images of linear warm-up.", least=0)
     lr_decay: str = key("cosine", "cosine to zero at the end, or constant.", choices=("cosine", "constant"))
     weight_decay: float = key(1e-4, "Decoupled weight decay.", least=0)
@@ -45,7 +45,7 @@ class StageHyperParameters:
     total_batch_size: int | None = key(None, "Images a step over all ranks.", least=1)
     batch_size_per_gpu: int | None = key(None, "Images a rank and micro-batch.", least=1)
     optimizer: str | None = key(None, "muon or adamw.", choices=("muon", "adamw"))
-    lr: float | None = key(None, "Peak learning rate.", least=0)
+    lr: float | None = key(None, "Peak learning rate.", least=0, below=1e6)
     lr_rampup: int | None = key(None, "Images of linear warm-up.", least=0)
     lr_decay: str | None = key(None, "cosine or constant.", choices=("cosine", "constant"))
     weight_decay: float | None = key(None, "Decoupled weight decay.", least=0)

@@ -25,6 +25,9 @@ class FSModule(Module):
     trained_on: dict[str, Any] | None = None
     """What the network was trained on, as JSON types: it travels with the checkpoint of a whole model."""
 
+    smallest_grid = 1
+    """Least height and width of the fields that the network takes."""
+
     def __init__(self):
         super().__init__(meta=META_DATA)
 

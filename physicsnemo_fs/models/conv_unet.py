@@ -36,6 +36,8 @@ class FSConvUNet(FSModule):
         torch.Size([1, 1, 32, 32])
     """
 
+    smallest_grid = 16
+
     def __init__(
         self,
         in_channels: int,
@@ -68,7 +70,7 @@ class FSConvUNet(FSModule):
         noise_labels: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Apply the network; ``noise_labels`` is the embedded noise level, zero if absent."""
-        check_fields("x", x, self.in_channels, 16)
+        check_fields("x", x, self.in_channels, self.smallest_grid)
         if noise_labels is None:
             noise_labels = x.new_zeros(x.shape[0])
         height, width = x.shape[-2:]

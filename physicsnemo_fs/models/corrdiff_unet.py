@@ -49,6 +49,8 @@ class FSCorrDiffUNet(FSModule):
 
     boundary = "pad"
 
+    smallest_grid = 16
+
     def __init__(
         self,
         in_channels: int,
@@ -89,7 +91,7 @@ class FSCorrDiffUNet(FSModule):
         noise_labels: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch out_channel height width"]:
         """Apply the network; ``noise_labels`` is the embedded noise level, zero if absent."""
-        check_fields("x", x, self.in_channels, 16)
+        check_fields("x", x, self.in_channels, self.smallest_grid)
         if noise_labels is None:
             noise_labels = x.new_zeros(x.shape[0])
         height, width = x.shape[-2:]

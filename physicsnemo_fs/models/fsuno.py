@@ -15,7 +15,6 @@ from physicsnemo_fs.nn.resample import fourier_resample
 from physicsnemo_fs.nn.tucker import spectral_factory
 from physicsnemo_fs.nn.unet import UStack
 
-SMALLEST_GRID = 16
 OVERSAMPLING = 4
 """Samples a mode of the pure spectral operator's deeper levels."""
 
@@ -72,6 +71,8 @@ class FSUNO(FSModule):
         Kossaifi et al. (2310.00120).
     """
 
+    smallest_grid = 16
+
     def __init__(
         self,
         in_channels: int,
@@ -101,6 +102,8 @@ class FSUNO(FSModule):
                 "the pure spectral operator (level_grid=None) needs local_kernel=1, attn_levels=() and modes at every "
                 f"level: got local_kernel={local_kernel}, attn_levels={tuple(attn_levels)}, n_modes={tuple(n_modes)}"
             )
+        if any(m < 0 for m in n_modes):
+            raise ValueError(f"n_modes must not be negative: got n_modes={tuple(n_modes)}; 0 is a level without modes")
         if level_grid is not None and any(2 * m > grid for m, grid in zip(n_modes, level_grid, strict=False)):
             raise ValueError(
                 "n_modes must not exceed half of each level's grid: "
@@ -163,7 +166,7 @@ class FSUNO(FSModule):
             noise_labels: The embedded noise level, zero if absent.
             encoded: The last input channels as :meth:`encode` gives them; ``x`` then holds the others.
         """
-        check_fields("x", x, self.in_channels - (0 if encoded is None else encoded.shape[1]), SMALLEST_GRID)
+        check_fields("x", x, self.in_channels - (0 if encoded is None else encoded.shape[1]), self.smallest_grid)
         if noise_labels is None:
             noise_labels = x.new_zeros(x.shape[0])
         embedding = self.embedding(noise_labels)

@@ -38,6 +38,7 @@ from physicsnemo_fs.pipelines.stages import (
     RegressionStage,
     first_guess,
     regression_channels,
+    require_grid,
     truth_and_mean,
 )
 
@@ -69,6 +70,7 @@ def regression_stage(
     backbone = build_backbone(config.model, conditions + _beside(config, training, "regression"), outputs, bool(patch))
     network = FSRegressionSR(backbone, first_guess(training), trained_on=trained_on, **options)
     if patch is None:
+        require_grid(backbone, training)
         return RegressionStage(network, training)
     return PatchRegressionStage(network, training, patch_num=hp.patch_num, max_patch_per_gpu=hp.max_patch_per_gpu)
 
@@ -137,6 +139,8 @@ def diffusion_backbone(config: TrainConfig, training: DownscalingDataset, regres
     windows = stage_patch(config.training, "diffusion") is not None
     backbone = build_backbone(config.model, before + conditions + beside, outputs, windows)
     whole = not windows and regression.patch_shape is None
+    if not windows:
+        require_grid(backbone, training)
     if config.training.warm_start and whole and fits(backbone, regression.backbone):
         start_from(backbone, regression.backbone, [*range(before, before + conditions), *([outputs] if lead else [])])
         log.info("the denoiser starts from the mean's weights")

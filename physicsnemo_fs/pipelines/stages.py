@@ -172,6 +172,24 @@ def regression_channels(dataset: DownscalingDataset) -> tuple[int, int]:
     return len(dataset.input_channels) + len(dataset.invariant_channels), len(dataset.output_channels)
 
 
+def require_grid(backbone: object, dataset: DownscalingDataset) -> None:
+    """Refuse a fine grid that is too small for a network.
+
+    Args:
+        backbone: A network that sees whole fields of the dataset.
+        dataset: The data.
+
+    Raises:
+        InputError: Naming both grids.
+    """
+    least, (height, width) = getattr(backbone, "smallest_grid", 1), dataset.grid.shape
+    if min(height, width) < least:
+        raise InputError(
+            f"the network needs fields of at least {least} x {least} points: got a fine grid of {height} x {width}; "
+            "raise dataset.resolution (generation.resolution when generating), or give data on a larger grid"
+        )
+
+
 def first_guess(dataset: DownscalingDataset) -> list[int]:
     """Give for each output channel the input channel of the same name and normalisation, -1 if there is none."""
     inputs = [_normalised_as(c) for c in dataset.input_channels]

@@ -233,6 +233,7 @@ def test_untrained_network_gives_zero_and_gradients():
         ({"level_grid": (16,)}, "level_grid needs one entry a level: got 1 for channel_mult of 2"),
         ({"n_modes": (0, 2, 2)}, "n_modes needs one entry a level: got 3 for 2 levels"),
         ({"n_modes": (0, 5)}, r"half of each level's grid: got n_modes=\(0, 5\) for level_grid=\(16, 8\)"),
+        ({"n_modes": (0, -4)}, r"n_modes must not be negative: got n_modes=\(0, -4\)"),
         ({"level_grid": None}, "local_kernel=1, attn_levels=.. and modes at every level: got local_kernel=3"),
         ({**SPECTRAL, "n_modes": (4, 0)}, "modes at every level"),
         ({**SPECTRAL, "n_modes": (4, 2), "attn_levels": (1,)}, "attn_levels=.. and modes"),

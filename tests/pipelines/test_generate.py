@@ -175,6 +175,7 @@ def test_churn_gives_other_samples(samples, data, run_dir, tmp_path):
         ({"times": ["yesterday"]}, "must be ISO times"),
         ({"num_ensembles": 0}, "num_ensembles must be at least 1"),
         ({"resolution": 3}, "resolution must lie between the coarse grid 4"),
+        ({"resolution": 8}, "at least 16 x 16 points: got a fine grid of 8 x 8; raise .*generation.resolution"),
     ],
 )
 def test_an_impossible_request_is_refused(options, message, data, run_dir, tmp_path):

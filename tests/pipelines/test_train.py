@@ -210,6 +210,18 @@ def test_more_ranks_than_images_a_step_are_refused(data, run_dir):
         Trainer(None, None, None, TrainingConfig(), hp, 0, run_dir, Many())
 
 
+@pytest.mark.parametrize("stage", ["regression", "diffusion"])
+def test_a_grid_too_small_for_the_network_is_refused_before_a_folder_is_taken(stage, data, run_dir, tmp_path):
+    mean = newest(run_dir / "regression", "*.mdlus")
+    config = small_config(data, tmp_path / "run", io=TrainingIOConfig(regression_checkpoint_path=str(mean)))
+    config = replace(config, stage=stage, dataset=replace(config.dataset, resolution=8))
+    with pytest.raises(
+        InputError, match=r"at least 16 x 16 points: got a fine grid of 8 x 8; raise dataset\.resolution"
+    ):
+        train(config)
+    assert not (tmp_path / "run" / stage).exists()
+
+
 def test_the_diffusion_stage_needs_a_mean(data, tmp_path):
     with pytest.raises(InputError, match="needs a regression checkpoint"):
         train(replace(small_config(data, tmp_path), stage="diffusion"))

@@ -27,7 +27,7 @@ from physicsnemo_fs.pipelines.corrdiff_networks import (
 from physicsnemo_fs.pipelines.corrdiff_package import CorrDiffPackage, read_package
 from physicsnemo_fs.pipelines.pretrained import Pretrained
 from physicsnemo_fs.pipelines.run_record import require_same_data, require_same_run
-from physicsnemo_fs.pipelines.stages import regression_channels
+from physicsnemo_fs.pipelines.stages import regression_channels, require_grid
 
 PACKAGES = ("physicsnemo-fs", "nvidia-physicsnemo", "torch", "numpy", "netCDF4")
 
@@ -129,6 +129,9 @@ def require_fit(networks: Networks, dataset: DownscalingDataset) -> None:
     if networks.package is not None:
         networks.package.require_variables(dataset)
     _require_channels(networks, dataset)
+    for network in (networks.regression, networks.diffusion):
+        if not has_windows(network):
+            require_grid(getattr(network, "backbone", None), dataset)
     _require_same(networks, dataset)
 
 
